@@ -1,0 +1,239 @@
+"""Trains the autoencoder `tiny` on images that are drawn while it trains.
+
+    python3 train.py --device cuda --minutes 9 --total-minutes 17 --out DIR
+
+A run may be split over several calls: each call goes on from DIR/checkpoint, and the learning rate
+follows the training time spent in all calls together.
+"""
+
+import argparse
+import math
+import os
+import time
+from pathlib import Path
+
+import torch
+
+from drawn import SIZE, Painter
+from network import Autoencoder, to_bytes, to_unit
+from pool import Pool, Source, jitter
+
+# Seeds far from each other, so that no image of one part appears in another.
+VALIDATION_SEED = 900_000_001
+VALIDATION_IMAGES = 64
+REPORT_SECONDS = 20
+# Mean squared error, in the network's range, of an ordinary crop; see `loss_of`.
+TYPICAL_ERROR = 0.01
+WARM_UP_STEPS = 400
+EMA_DECAY = 0.999
+# A little above what ordinary batches show, so that only a bad batch is held back.
+GRADIENT_NORM = 10.0
+LATENT_NOISE = 0.01
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the checkpoint")
+    parser.add_argument("--minutes", type=float, required=True, help="time of this call, set-up included")
+    parser.add_argument("--total-minutes", type=float, help="training time of all calls; --minutes when absent")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--crop", type=int, default=128)
+    parser.add_argument("--lr", type=float, default=1.5e-3)
+    parser.add_argument("--workers", type=int, default=max(1, (os.cpu_count() or 2) - 1))
+    parser.add_argument("--pool", type=int, default=16384, help="images kept on the device")
+    parser.add_argument("--start-with", type=int, default=1024, help="images to wait for before the first step")
+    parser.add_argument("--threads", type=int, help="CPU threads of torch")
+    parser.add_argument("--eager", action="store_true", help="do not try torch.compile")
+    args = parser.parse_args()
+    if args.crop % 8:
+        parser.error("--crop must be a multiple of 8")
+    return args
+
+
+def loss_of(model, x):
+    """log(1 + mse / typical) per crop.
+
+    The goal is the mean PSNR over photographs, so an error counts relative to the error of its own
+    photograph. A crop knows its own error only; the constant keeps crops of plain sky, which are parts
+    of photographs with larger errors elsewhere, from ruling the mean.
+    """
+    out = model(x, LATENT_NOISE)
+    error = (out.float() - x).square().mean((1, 2, 3))
+    return torch.log1p(error / TYPICAL_ERROR).mean()
+
+
+def rate(step, done, peak):
+    """Learning rate after a share `done` of the time: a linear start, then a cosine down to 0."""
+    return peak * min(1.0, (step + 1) / WARM_UP_STEPS) * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+
+
+class Run:
+    """Everything a checkpoint holds, and how one step changes it."""
+
+    def __init__(self, args):
+        self.args, self.device = args, torch.device(args.device)
+        self.cuda = self.device.type == "cuda"
+        self.path = args.out / "checkpoint"
+        self.model = Autoencoder().to(self.device, memory_format=torch.channels_last)
+        self.ema = Autoencoder().to(self.device, memory_format=torch.channels_last).eval()
+        self.ema.load_state_dict(self.model.state_dict())
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=args.lr, betas=(0.9, 0.99), fused=self.cuda)
+        self.step, self.seconds, self.calls = 0, 0.0, []
+        if self.path.exists():
+            self._resume()
+        self.loss = loss_of
+        if self.cuda and not args.eager:
+            self.loss = torch.compile(loss_of)
+
+    def _resume(self):
+        state = torch.load(self.path, map_location=self.device, weights_only=True)
+        self.model.load_state_dict(state["model"])
+        self.ema.load_state_dict(state["ema"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.seconds, self.calls = state["step"], state["seconds"], state["calls"]
+        print(f"resumed at step {self.step}, {self.seconds:.0f} s", flush=True)
+
+    def save(self, total):
+        """Write beside, then rename: a call cut short leaves the checkpoint before."""
+        args = self.args
+        command = (
+            f"python3 onnx/train/train.py --device {args.device} --minutes {args.minutes:g} --total-minutes {total / 60:g} "
+            f"--seed {args.seed} --batch {args.batch} --crop {args.crop} --lr {args.lr:g} --workers {args.workers} "
+            f"--pool {args.pool} --start-with {args.start_with}"
+        )
+        machine = torch.cuda.get_device_name(self.device) if self.cuda else "CPU"
+        call = {"command": command, "seed": args.seed, "device": machine, "torch": str(torch.__version__), "steps": self.step}
+        state = {
+            "model": self.model.state_dict(),
+            "ema": self.ema.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "seconds": self.seconds,
+            "calls": [*self.calls, call],
+        }
+        beside = self.path.with_suffix(".new")
+        torch.save(state, beside)
+        os.replace(beside, self.path)
+
+    def train_step(self, pool, lr):
+        """One step; returns the loss without waiting for it."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        x = jitter(to_unit(pool.crops(self.args.batch, self.args.crop)))
+        x = x.contiguous(memory_format=torch.channels_last)
+        loss = self._backward(x)
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), GRADIENT_NORM)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        decay = min(EMA_DECAY, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.ema.parameters()), list(self.model.parameters()), 1 - decay)
+        self.step += 1
+        return loss.detach()
+
+    def _backward(self, x):
+        """Gradients of one batch; a compiler that is missing or fails costs speed only."""
+        try:
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.cuda):
+                loss = self.loss(self.model, x)
+            loss.backward()
+        except Exception as error:
+            if self.loss is loss_of:
+                raise
+            reason = (str(error).splitlines() or [""])[0][:300]
+            print(f"torch.compile failed, going on without it: {type(error).__name__}: {reason}", flush=True)
+            self.loss = loss_of
+            self.optimizer.zero_grad(set_to_none=True)
+            return self._backward(x)
+        return loss
+
+
+@torch.no_grad()
+def validate(model, images):
+    """Mean PSNR over images of the averaged weights' output, as bytes."""
+    psnr = []
+    for part in images.split(16):
+        x = to_unit(part.permute(0, 3, 1, 2)).contiguous(memory_format=torch.channels_last)
+        error = (to_bytes(model(x)).float() - part.permute(0, 3, 1, 2)).square().mean((1, 2, 3))
+        psnr.append(10 * torch.log10(255**2 / error.clamp(min=1e-3)))
+    return torch.cat(psnr).mean().item()
+
+
+def held_out(seed, count, device):
+    """Drawn images that no training process draws."""
+    painter = Painter(seed)
+    return torch.stack([torch.from_numpy(painter.image(n)) for n in range(count)]).to(device)
+
+
+def main():
+    began = time.monotonic()
+    args = arguments()
+    total = 60 * (args.total_minutes or args.minutes)
+    args.out.mkdir(parents=True, exist_ok=True)
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    torch.backends.cudnn.benchmark = True
+    run = Run(args)
+    torch.manual_seed(args.seed + run.step)
+    # A resumed call draws new images.
+    seeds = [args.seed * 1_000_000 + len(run.calls) * 1000 + n for n in range(args.workers)]
+    source = Source(seeds, SIZE, run.cuda)
+    try:
+        validation = held_out(VALIDATION_SEED, VALIDATION_IMAGES, run.device)
+        pool = Pool(args.pool, SIZE, run.device)
+        while pool.drawn < min(args.start_with, pool.capacity):
+            pool.add(source.take(wait=True))
+        print(f"{pool.drawn} images after {time.monotonic() - began:.0f} s", flush=True)
+        loop(run, args, pool, source, validation, total, began)
+    finally:
+        source.close()
+
+
+def loop(run, args, pool, source, validation, total, began):
+    deadline = began + 60 * args.minutes
+    clock = reported = time.monotonic()
+    interval = REPORT_SECONDS
+    losses, steps_before = [], run.step
+    while True:
+        for _ in range(4):
+            block = source.take(wait=False)
+            if block is None:
+                break
+            pool.add(block)
+        losses.append(run.train_step(pool, rate(run.step, run.seconds / total, args.lr)))
+        if run.cuda and run.step % 16 == 0:
+            # Keeps the queue of work short, so that the clock below tells the truth.
+            torch.cuda.current_stream().synchronize()
+        now = time.monotonic()
+        run.seconds += now - clock
+        clock = now
+        over = now >= deadline or run.seconds >= total
+        if over or now - reported >= interval:
+            report(run, args, pool, validation, losses, (run.step - steps_before) / (now - reported), total)
+            # Validation and saving are not training time.
+            clock = reported = time.monotonic()
+            # Where validation is slow, it must not take most of the call.
+            interval = max(REPORT_SECONDS, 6 * (clock - now))
+            losses, steps_before = [], run.step
+        if over:
+            return
+
+
+def report(run, args, pool, validation, losses, speed, total):
+    loss = torch.stack(losses).mean().item()
+    psnr = validate(run.ema, validation)
+    print(
+        f"step {run.step}  {run.seconds:.0f} s  loss {loss:.4f}  held-out {psnr:.3f} dB  "
+        f"{speed:.1f} steps/s  {speed * args.batch:.0f} crops/s  drawn {pool.drawn}  "
+        f"lr {rate(run.step, run.seconds / total, args.lr):.2e}",
+        flush=True,
+    )
+    if not math.isfinite(loss) or not math.isfinite(psnr):
+        raise SystemExit("the loss is not finite; the checkpoint before is kept")
+    run.save(total)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,156 @@
+//! File-system calls whose errors name the path, and the few that durability hangs on.
+//!
+//! Invariant: whatever `sync_*` returned `Ok` for survives a power cut.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+
+/// Opens an existing file for reading.
+pub(crate) fn open(path: &Path) -> Result<File> {
+    File::open(path).map_err(|e| Error::io("open", path, e))
+}
+
+/// Opens an existing file for reading and writing.
+pub(crate) fn open_writable(path: &Path) -> Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true);
+    options
+        .open(path)
+        .map_err(|e| Error::io("open for writing", path, e))
+}
+
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(|e| Error::io("read", path, e))
+}
+
+pub(crate) fn len(file: &File, path: &Path) -> Result<u64> {
+    let metadata = file.metadata();
+    Ok(metadata
+        .map_err(|e| Error::io("get the size of", path, e))?
+        .len())
+}
+
+pub(crate) fn create_dir_all(path: &Path) -> Result<()> {
+    std::fs::create_dir_all(path).map_err(|e| Error::io("create the folder", path, e))
+}
+
+/// The names in a folder, in no order.
+pub(crate) fn names(path: &Path) -> Result<Vec<std::ffi::OsString>> {
+    let list = || -> std::io::Result<Vec<_>> {
+        std::fs::read_dir(path)?.map(|entry| Ok(entry?.file_name())).collect()
+    };
+    list().map_err(|e| Error::io("list", path, e))
+}
+
+/// Reads exactly `buffer.len()` bytes at `offset`, leaving the file's cursor to others.
+pub(crate) fn read_exact_at(file: &File, path: &Path, buffer: &mut [u8], offset: u64) -> Result<()> {
+    #[cfg(unix)]
+    let result = std::os::unix::fs::FileExt::read_exact_at(file, buffer, offset);
+    #[cfg(windows)]
+    let result = read_exact_at_windows(file, buffer, offset);
+    result.map_err(|e| Error::io("read", path, e))
+}
+
+#[cfg(windows)]
+fn read_exact_at_windows(file: &File, mut buffer: &mut [u8], mut offset: u64) -> std::io::Result<()> {
+    use std::os::windows::fs::FileExt;
+    while !buffer.is_empty() {
+        match file.seek_read(buffer, offset)? {
+            0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+            n => {
+                buffer = &mut buffer[n..];
+                offset += n as u64;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Writes all of `bytes` at `offset`.
+pub(crate) fn write_all_at(file: &File, path: &Path, bytes: &[u8], offset: u64) -> Result<()> {
+    #[cfg(unix)]
+    let result = std::os::unix::fs::FileExt::write_all_at(file, bytes, offset);
+    #[cfg(windows)]
+    let result = {
+        use std::io::{Seek, SeekFrom};
+        let mut cursor = file;
+        let at = cursor.seek(SeekFrom::Start(offset));
+        at.and_then(|_| cursor.write_all(bytes))
+    };
+    result.map_err(|e| Error::io("write to", path, e))
+}
+
+/// `fdatasync`: the bytes and the length of the file are on the medium.
+pub(crate) fn sync_data(file: &File, path: &Path) -> Result<()> {
+    file.sync_data().map_err(|e| Error::io("sync", path, e))
+}
+
+/// Makes the creation, renaming or removal of entries of a folder durable.
+pub(crate) fn sync_dir(path: &Path) -> Result<()> {
+    // Windows can't open a folder as a file, and its file systems journal names by themselves.
+    if cfg!(windows) {
+        return Ok(());
+    }
+    let sync = || File::open(path)?.sync_all();
+    sync().map_err(|e| Error::io("sync the folder", path, e))
+}
+
+/// Writes a whole file so that `path` holds either what it held before or all of `bytes`.
+///
+/// The bytes go to a temporary name in the same folder, are synced, then renamed.
+pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
+    let temporary = temporary_name(path);
+    let write = || -> std::io::Result<()> {
+        let mut options = OpenOptions::new();
+        let mut file = options.write(true).create_new(true).open(&temporary)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        drop(file);
+        std::fs::rename(&temporary, path)
+    };
+    if let Err(error) = write() {
+        // Nothing half-written stays; the first error is the one worth telling.
+        let _ = std::fs::remove_file(&temporary);
+        return Err(Error::io("write", path, error));
+    }
+    match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => sync_dir(Path::new(".")),
+        Some(parent) => sync_dir(parent),
+        None => Ok(()),
+    }
+}
+
+/// A name beside `path` that no other process and no other call of this one uses.
+fn temporary_name(path: &Path) -> PathBuf {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static CALLS: AtomicU32 = AtomicU32::new(0);
+    let call = CALLS.fetch_add(1, Ordering::Relaxed);
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(format!(".{}-{call}.tmp", std::process::id()));
+    path.with_file_name(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_atomic_write_leaves_the_old_file_and_no_temporary() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("taken");
+        std::fs::create_dir(&target).unwrap();
+        let error = write_atomic(&target, b"x").unwrap_err();
+        assert!(error.to_string().contains("taken"), "{error}");
+        assert_eq!(names(folder.path()).unwrap(), ["taken"]);
+    }
+
+    #[test]
+    fn errors_name_the_path() {
+        let error = open(Path::new("/no/such/file")).unwrap_err();
+        assert_eq!(error.to_string(), "can't open /no/such/file");
+    }
+}

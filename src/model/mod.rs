@@ -1,0 +1,16 @@
+//! Models: what is known of them, and how they turn pixels into latents and back.
+//!
+//! Invariant: a latent is only handed to a decoder of its own latent space. `session` is the only
+//! user of `ort` together with `runtime` and `provider`; no type of it is public.
+
+mod builtin;
+mod hub;
+mod provider;
+mod runtime;
+mod session;
+mod spec;
+
+pub use hub::{Decoded, Encoded, Hub, HubOptions};
+pub use provider::Provider;
+pub use runtime::{Candidate, Runtime};
+pub use spec::{ModelHalf, ModelSpec};

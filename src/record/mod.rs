@@ -1,0 +1,119 @@
+//! A record: a latent and what is known of it, as bytes that describe themselves.
+//!
+//! Invariant: `Record::from_bytes(record.to_bytes())` is the same record, and bytes that differ
+//! from what `to_bytes` wrote in any bit are refused, without a panic and without allocating more
+//! than they justify. `FORMAT.md` draws the bytes.
+
+mod coding;
+mod header;
+mod id;
+
+use twox_hash::XxHash3_64;
+
+pub use coding::Coding;
+pub(crate) use header::check_name;
+pub use header::{EncoderStamp, RecordHeader, Source};
+pub use id::RecordId;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::latent::Latent;
+
+const MAGIC: [u8; 4] = *b"LDBR";
+const VERSION: u16 = 1;
+/// Magic, version, two reserved bytes, length of the header (u32) and of the payload (u64).
+const PREFIX: usize = 20;
+const CHECKSUM: usize = 8;
+
+/// A latent and what is known of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    /// Everything beside the values.
+    pub header: RecordHeader,
+    /// The values.
+    pub latent: Latent,
+}
+
+impl Record {
+    /// The record as bytes that describe themselves.
+    ///
+    /// # Errors
+    /// `InvalidInput` if a name in the header is too long, or shape and latent disagree.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        self.header.check()?;
+        if self.header.shape != self.latent.shape() {
+            return Err(Error::invalid(format!(
+                "the header says {} and the latent has the shape {}",
+                self.header.shape,
+                self.latent.shape()
+            )));
+        }
+        let header = self.header.to_fields();
+        let payload = coding::compress(&self.latent)?;
+        let mut out = Vec::with_capacity(PREFIX + header.len() + payload.len() + CHECKSUM);
+        out.extend_from_slice(&MAGIC);
+        out.extend_from_slice(&VERSION.to_le_bytes());
+        out.extend_from_slice(&[0; 2]);
+        out.extend_from_slice(&(header.len() as u32).to_le_bytes());
+        out.extend_from_slice(&(payload.len() as u64).to_le_bytes());
+        out.extend_from_slice(&header);
+        out.extend_from_slice(&payload);
+        out.extend_from_slice(&XxHash3_64::oneshot(&out).to_le_bytes());
+        Ok(out)
+    }
+
+    /// The record that was written as `bytes`.
+    ///
+    /// # Errors
+    /// `Corrupted` if the checksum or any length disagrees; `UnsupportedVersion` if a newer
+    /// version wrote the bytes or a required field or the coding is unknown.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        let (header, payload) = split(bytes)?;
+        let header = RecordHeader::from_fields(header)?;
+        let latent = coding::decompress(header.shape, payload)?;
+        Ok(Self { header, latent })
+    }
+}
+
+impl RecordHeader {
+    /// Like [`Record::from_bytes`], without decompressing the values.
+    ///
+    /// # Errors
+    /// As [`Record::from_bytes`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        RecordHeader::from_fields(split(bytes)?.0)
+    }
+}
+
+/// Checks magic, version, lengths and checksum; returns header and payload.
+fn split(bytes: &[u8]) -> Result<(&[u8], &[u8])> {
+    let short = || Error::corrupted(format!("{} bytes are too few for a record", bytes.len()));
+    let (content, checksum) = bytes.split_last_chunk::<CHECKSUM>().ok_or_else(short)?;
+    let (prefix, body) = content.split_first_chunk::<PREFIX>().ok_or_else(short)?;
+    let [m0, m1, m2, m3, v0, v1, _, _, h0, h1, h2, h3, p @ ..] = *prefix;
+    if [m0, m1, m2, m3] != MAGIC {
+        return Err(Error::corrupted("the bytes don't begin like a record"));
+    }
+    // The checksum comes before the version: a damaged version must not read as a newer one.
+    if XxHash3_64::oneshot(content) != u64::from_le_bytes(*checksum) {
+        return Err(Error::corrupted("the record's checksum doesn't match its bytes"));
+    }
+    let version = u16::from_le_bytes([v0, v1]);
+    if version != VERSION {
+        return Err(Error::new(
+            ErrorKind::UnsupportedVersion,
+            format!("the record has version {version}, this program reads version {VERSION}"),
+        ));
+    }
+    let header = u32::from_le_bytes([h0, h1, h2, h3]) as usize;
+    let payload = u64::from_le_bytes(p);
+    match body.split_at_checked(header) {
+        Some((header, rest)) if rest.len() as u64 == payload => Ok((header, rest)),
+        _ => Err(Error::corrupted(format!(
+            "the record has {} bytes where its lengths say {header} + {payload}",
+            body.len()
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests;
