@@ -22,8 +22,30 @@ pub(crate) fn open_writable(path: &Path) -> Result<File> {
         .map_err(|e| Error::io("open for writing", path, e))
 }
 
-pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
+/// Reads a whole file.
+///
+/// # Errors
+/// `Io`, naming the path.
+pub fn read_file(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).map_err(|e| Error::io("read", path, e))
+}
+
+/// Writes a whole file: under its name is what was there before, or all of `bytes`.
+///
+/// A link is followed; what is no regular file (a device, a pipe) is written to as it is. No folder
+/// is made.
+///
+/// # Errors
+/// `Io` and `Full`, naming the path.
+pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
+    let target = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+    match std::fs::metadata(&target) {
+        Ok(metadata) if !metadata.is_file() && !metadata.is_dir() => {
+            let write = || OpenOptions::new().write(true).open(&target)?.write_all(bytes);
+            write().map_err(|e| Error::io("write to", path, e))
+        }
+        _ => write_atomic(&target, bytes),
+    }
 }
 
 pub(crate) fn len(file: &File, path: &Path) -> Result<u64> {

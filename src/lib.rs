@@ -1,12 +1,84 @@
-//! dev
+//! A latent image storage database.
+//!
+//! An image goes in through a VAE encoder; what is kept is the f16 posterior mean, compressed, in
+//! an embedded store keyed by the image's id. A decoder of the reader's choice turns it back into
+//! pixels: at exactly the same size, and nearly the same picture.
+//!
+//! ```no_run
+//! use latentdb::{Database, PutOptions};
+//!
+//! # fn main() -> latentdb::Result<()> {
+//! let db = Database::open_or_create("photos.latentdb")?;
+//! db.put_file("cat", "cat.png", &PutOptions::default())?; // durable when it returns
+//! let image = db.get("cat", None)?.pixels;
+//! println!("{}x{} pixels: {} bytes of RGB", image.width(), image.height(), image.byte_len());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Latents go in and out without a model:
+//!
+//! ```
+//! use latentdb::{Database, ForeignLatent, Latent, LatentShape, half::f16};
+//!
+//! # fn main() -> latentdb::Result<()> {
+//! # let folder = tempfile::tempdir().unwrap();
+//! # let path = folder.path().join("store");
+//! let db = Database::open_or_create(&path)?;
+//! let shape = LatentShape { channels: 4, height: 2, width: 3 };
+//! let latent = Latent::new(shape, vec![f16::ONE; 24])?;
+//! db.put_latent("grey", ForeignLatent {
+//!     latent,
+//!     latent_space: "tiny-1".into(),
+//!     encoder: None,
+//!     width: 24,
+//!     height: 16,
+//!     source: None,
+//! }, false)?;
+//!
+//! for entry in db.store().entries("g") {
+//!     let entry = entry?;
+//!     println!("{}: {} bytes", entry.header.id, entry.stored_bytes);
+//! }
+//! let record = db.store().get(&"grey".parse()?)?;
+//! assert_eq!(record.latent.as_array().dim(), (4, 2, 3));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! One process writes to a database, and any number read beside it
+//! ([`Database::open_read_only`]). The library prints nothing, and reads the environment only to
+//! find ONNX Runtime ([`Runtime::discover`]).
+
 pub mod backend;
+mod database;
 mod error;
 mod fields;
 mod fs;
+mod image_io;
 mod latent;
+mod latent_io;
+mod metrics;
+mod model;
 mod pixels;
 mod record;
-pub use error::*;
-pub use latent::*;
-pub use pixels::*;
-pub use record::*;
+mod stats;
+mod store;
+
+pub use database::{DEFAULT_ENCODER, Database, ForeignLatent, PutOptions, Stored, source_of};
+pub use error::{Error, ErrorKind, Result};
+pub use fs::{read_file, write_file};
+pub use half;
+pub use image_io::{ImageFormat, ImageNote, Limits, ReadImage, Resize, read_image, write_image};
+pub use latent::{Latent, LatentShape};
+pub use latent_io::{LatentFile, LatentFormat, read_latent, write_latent};
+pub use metrics::psnr;
+pub use model::{
+    Candidate, Decoded, Encoded, Hub, HubOptions, ModelHalf, ModelSpec, Provider, Runtime,
+    user_data_folder,
+};
+pub use ndarray;
+pub use pixels::Pixels;
+pub use record::{Coding, EncoderStamp, Record, RecordHeader, RecordId, Source};
+pub use stats::Stats;
+pub use store::{Entry, Store};

@@ -90,6 +90,10 @@ impl Backend for MemoryBackend {
         Ok(())
     }
 
+    fn property(&self, _name: &str) -> Option<String> {
+        None
+    }
+
     fn disk_bytes(&self) -> Result<u64> {
         Ok(0)
     }

@@ -140,6 +140,9 @@ pub trait Backend: Send + Sync {
     /// `Corrupted` and `Io`, as on opening.
     fn refresh(&self) -> Result<()>;
 
+    /// A property that was given when the backend was made.
+    fn property(&self, name: &str) -> Option<String>;
+
     /// Bytes taken in all, what was replaced or deleted included.
     ///
     /// # Errors

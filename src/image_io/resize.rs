@@ -1,15 +1,15 @@
-//! Resizing as Pillow does it: `Image.resize(size, Image.BICUBIC)`, within 1 level.
-
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+//! Resizing to the very bytes of Pillow's `Image.resize(size, Image.BICUBIC)`.
+//!
+//! Many programs that train and run the models resize with Pillow: other bytes would give other latents.
 
 use super::Limits;
 use crate::error::{Error, Result};
 use crate::pixels::Pixels;
 
-/// A size to bring images to, by an antialiased bicubic filter (a = -0.5, support 2).
+/// A size to bring images to, by an antialiased bicubic filter.
 ///
-/// Without `center_crop` the image is stretched to the new aspect ratio.
+/// Without `center_crop` the image is stretched to the new aspect ratio. The bytes are those of Pillow up to 12;
+/// Pillow 13 differs where an image gets wider and at the same time so much lower that it goes down first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Resize {
     /// Width in pixels.
@@ -28,12 +28,19 @@ impl Resize {
     /// height) has more than 2^28.
     pub fn apply(&self, pixels: &Pixels) -> Result<Pixels> {
         self.check(pixels)?;
-        if self.center_crop {
+        let mut pixels = if self.center_crop {
             let (x, y, width, height) = self.crop_box(pixels);
-            stretch(&pixels.crop(x, y, width, height)?, self.width, self.height)
+            pixels.crop(x, y, width, height)?
         } else {
-            stretch(pixels, self.width, self.height)
+            pixels.clone()
+        };
+        if pixels.width() != self.width {
+            pixels = across(&pixels, self.width)?;
         }
+        if pixels.height() != self.height {
+            pixels = down(&pixels, self.height)?;
+        }
+        Ok(pixels)
     }
 
     fn check(&self, pixels: &Pixels) -> Result<()> {
@@ -42,7 +49,7 @@ impl Resize {
         let limit = Limits::default().max_pixels;
         if width == 0 || height == 0 || most > limit {
             return Err(Error::invalid(format!(
-                "an image of {}x{} pixels can't be resized to {width}x{height}: a size has at least 1 pixel, and at most {limit}, also between the steps",
+                "an image of {}x{} pixels can't be resized to {width}x{height}: at least 1 and, also between the two steps, at most {limit} pixels are made",
                 pixels.width(),
                 pixels.height(),
             )));
@@ -50,39 +57,101 @@ impl Resize {
         Ok(())
     }
 
-    /// Left, top, width and height of the largest centred rectangle of the new aspect ratio; its shorter
-    /// side is rounded to whole pixels, its offsets down.
+    /// Left, top, width and height of the largest centred rectangle of the new aspect ratio. The side that is
+    /// cut is rounded to whole pixels; offsets are rounded down.
     fn crop_box(&self, pixels: &Pixels) -> (u32, u32, u32, u32) {
         let (width, height) = (pixels.width(), pixels.height());
-        let scaled = |side: u32, to: u32, from: u32| {
-            let (side, to, from) = (u64::from(side), u64::from(to), u64::from(from));
-            ((side * to + from / 2) / from).max(1)
+        let fit = |other_side: u32, to: u32, other_to: u32, side: u32| {
+            let (twice, divisor) = (2 * u64::from(other_side) * u64::from(to), u64::from(other_to));
+            let rounded = (twice + divisor) / (2 * divisor);
+            rounded.clamp(1, side.into()) as u32
         };
-        let fit_width = scaled(height, self.width, self.height).min(width.into()) as u32;
-        let fit_height = scaled(width, self.height, self.width).min(height.into()) as u32;
+        let fit_width = fit(height, self.width, self.height, width);
+        let fit_height = fit(width, self.height, self.width, height);
         let (left, top) = ((width - fit_width) / 2, (height - fit_height) / 2);
         (left, top, fit_width, fit_height)
     }
 }
 
-/// Across and then down, each on its own: at hard edges the values are clamped between the two, so that the
-/// order shows, and for 8 bits `fast_image_resize` would take the other one than Pillow.
-fn stretch(pixels: &Pixels, width: u32, height: u32) -> Result<Pixels> {
-    convolve(&convolve(pixels, width, pixels.height())?, width, height)
+/// The pixels of a line that make one new pixel, and their weights in units of 2^-22.
+struct Taps {
+    start: usize,
+    weights: Vec<i32>,
 }
 
-fn convolve(pixels: &Pixels, width: u32, height: u32) -> Result<Pixels> {
-    // Catmull-Rom is the bicubic convolution of a = -0.5, which is Pillow's.
-    let filter = ResizeAlg::Convolution(FilterType::CatmullRom);
-    let options = ResizeOptions::new().resize_alg(filter);
-    let (rgb, kind) = (pixels.as_rgb(), PixelType::U8x3);
-    let mut to = Image::new(width, height, kind);
-    let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
-        Error::invalid(format!("{pixels:?} can't be resized to {width}x{height}")).with_source(error)
+/// As many bits of weight as leave room in an `i32` for 8 bits of value, a sum and a sign.
+const WEIGHT_BITS: u32 = 22;
+const HALF: i32 = 1 << (WEIGHT_BITS - 1);
+
+fn to_level(sum: i32) -> u8 {
+    (sum >> WEIGHT_BITS).clamp(0, 255) as u8
+}
+
+/// The bicubic convolution kernel with a = -0.5 (R. Keys, 1981); zero from 2 on.
+fn bicubic(x: f64) -> f64 {
+    const A: f64 = -0.5;
+    let x = x.abs();
+    if x < 1.0 {
+        ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0
+    } else if x < 2.0 {
+        (((x - 5.0) * x + 8.0) * x - 4.0) * A
+    } else {
+        0.0
+    }
+}
+
+/// What each of `to` new pixels is made of when a line had `from`. Where the line gets shorter the kernel is
+/// stretched to average all that is lost; at the ends it is cut off and weighs 1 again.
+fn taps(from: u32, to: u32) -> Vec<Taps> {
+    let scale = f64::from(from) / f64::from(to);
+    let stretch = scale.max(1.0);
+    let support = 2.0 * stretch;
+    let tap = |new| {
+        let center = (f64::from(new) + 0.5) * scale;
+        let start = (center - support + 0.5).max(0.0) as u32;
+        let end = ((center + support + 0.5) as u32).min(from);
+        let weight = |x| bicubic((f64::from(x) - center + 0.5) / stretch);
+        let weights: Vec<f64> = (start..end).map(weight).collect();
+        let unit = f64::from(1 << WEIGHT_BITS) / weights.iter().sum::<f64>();
+        Taps {
+            start: start as usize,
+            weights: weights.iter().map(|w| (w * unit).round() as i32).collect(),
+        }
     };
-    let from = ImageRef::new(pixels.width(), pixels.height(), rgb, kind);
-    let from = from.map_err(|error| failed(error.into()))?;
-    let resized = Resizer::new().resize(&from, &mut to, &options);
-    resized.map_err(|error| failed(error.into()))?;
-    Pixels::from_rgb(width, height, to.into_vec())
+    (0..to).map(tap).collect()
+}
+
+fn across(pixels: &Pixels, width: u32) -> Result<Pixels> {
+    let taps = taps(pixels.width(), width);
+    let mut rgb = Vec::with_capacity(taps.len() * pixels.height() as usize * 3);
+    for row in pixels.as_rgb().chunks_exact(pixels.width() as usize * 3) {
+        let (row, _) = row.as_chunks::<3>();
+        for Taps { start, weights } in &taps {
+            let mut sums = [HALF; 3];
+            for (pixel, weight) in row[*start..].iter().zip(weights) {
+                for (sum, value) in sums.iter_mut().zip(pixel) {
+                    *sum += i32::from(*value) * weight;
+                }
+            }
+            rgb.extend(sums.map(to_level));
+        }
+    }
+    Pixels::from_rgb(width, pixels.height(), rgb)
+}
+
+fn down(pixels: &Pixels, height: u32) -> Result<Pixels> {
+    let row = pixels.width() as usize * 3;
+    let mut rgb = Vec::with_capacity(row * height as usize);
+    let mut sums = vec![HALF; row];
+    for Taps { start, weights } in taps(pixels.height(), height) {
+        let rows = pixels.as_rgb()[start * row..].chunks_exact(row);
+        for (line, weight) in rows.zip(weights) {
+            for (sum, value) in sums.iter_mut().zip(line) {
+                *sum += i32::from(*value) * weight;
+            }
+        }
+        rgb.extend(sums.iter().map(|&sum| to_level(sum)));
+        sums.fill(HALF);
+    }
+    Pixels::from_rgb(pixels.width(), height, rgb)
 }

@@ -11,9 +11,10 @@ use super::builtin;
 use super::provider::Provider;
 use super::runtime::Runtime;
 use super::session::Session;
+use super::spaces;
 use super::spec::ModelSpec;
 use crate::error::{Error, ErrorKind, Result};
-use crate::latent::Latent;
+use crate::latent::{Latent, LatentShape};
 use crate::pixels::Pixels;
 
 /// How a [`Hub`] runs models.
@@ -105,6 +106,52 @@ impl Hub {
                 format!("there is no model `{}` (known: {})", name.escape_debug(), known()),
             )
         })
+    }
+
+    /// `scaling_factor` and `shift_factor` of a latent space: a diffusion model works on
+    /// `(latent - shift_factor) * scaling_factor`.
+    ///
+    /// # Errors
+    /// `InvalidInput` if neither a known model nor the table of common spaces names it.
+    pub fn scaling(&self, latent_space: &str) -> Result<(f64, f64)> {
+        let model = self.models.iter().find(|model| model.latent_space == latent_space);
+        let factors = model.map(|model| (model.scaling_factor, model.shift_factor));
+        factors.or_else(|| spaces::factors(latent_space)).ok_or_else(|| {
+            Error::invalid(format!(
+                "the scaling of the latent space `{}` is not known",
+                latent_space.escape_debug()
+            ))
+        })
+    }
+
+    /// Refuses a latent whose shape can't belong to an image of `width` x `height` pixels in
+    /// `latent_space`. Of a space that nothing is known of, anything is taken.
+    pub(crate) fn check_shape(
+        &self,
+        shape: LatentShape,
+        latent_space: &str,
+        (width, height): (u32, u32),
+    ) -> Result<()> {
+        let mismatch = |expected: String| {
+            Err(Error::new(
+                ErrorKind::ModelMismatch,
+                format!(
+                    "a latent of `{latent_space}` for {width}x{height} pixels has {expected}, and this one has the shape {shape}"
+                ),
+            ))
+        };
+        let model = self.models.iter().find(|model| model.latent_space == latent_space);
+        if let Some(model) = model {
+            let expected = model.latent_shape(width, height);
+            if shape != expected {
+                return mismatch(format!("the shape {expected}"));
+            }
+        } else if let Some(channels) = spaces::channels(latent_space) {
+            if shape.channels != channels {
+                return mismatch(format!("{channels} channels"));
+            }
+        }
+        Ok(())
     }
 
     /// ONNX Runtime, loaded now if it wasn't before.

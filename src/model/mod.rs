@@ -8,9 +8,10 @@ mod hub;
 mod provider;
 mod runtime;
 mod session;
+mod spaces;
 mod spec;
 
 pub use hub::{Decoded, Encoded, Hub, HubOptions};
 pub use provider::Provider;
-pub use runtime::{Candidate, Runtime};
+pub use runtime::{Candidate, Runtime, user_data_folder};
 pub use spec::{ModelHalf, ModelSpec};

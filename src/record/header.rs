@@ -25,6 +25,19 @@ pub struct EncoderStamp {
     pub computed: String,
 }
 
+impl std::fmt::Display for EncoderStamp {
+    /// The name, and the first 12 hexadecimal digits of the fingerprint where it is known.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.name)?;
+        match self.fingerprint {
+            Some(fingerprint) => {
+                write!(f, " {}", &blake3::Hash::from_bytes(fingerprint).to_hex()[..12])
+            }
+            None => Ok(()),
+        }
+    }
+}
+
 /// The file an image came from.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Source {

@@ -180,11 +180,6 @@ impl LocalBackend {
         &self.path
     }
 
-    /// A property that was given when the store was made.
-    pub fn property(&self, name: &str) -> Option<&str> {
-        self.properties.get(name).map(String::as_str)
-    }
-
     /// What opening had to put in order after a crash, as a sentence; `None` after a clean close.
     pub fn recovered(&self) -> Option<&str> {
         self.recovered.as_deref()
@@ -311,6 +306,10 @@ impl Backend for LocalBackend {
             *view.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
         }
         Ok(())
+    }
+
+    fn property(&self, name: &str) -> Option<String> {
+        self.properties.get(name).cloned()
     }
 
     fn disk_bytes(&self) -> Result<u64> {

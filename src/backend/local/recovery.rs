@@ -58,7 +58,8 @@ pub(super) fn cut_torn_tail(
 /// Where the acknowledged frames of an unsealed segment end.
 ///
 /// Heads were checked when the part was opened. Only the last batch can be unsynced, so only its
-/// bodies are read; a batch that the index knows was synced, and damage to it is no torn write.
+/// bodies are read; a batch that the index knows, or that a frame of a later one follows, was
+/// synced, and damage to it is no torn write.
 fn valid_end(part: &Part, known: Option<Checkpoint>) -> Result<u64> {
     let segment = &part.segment;
     let from = match known {
@@ -72,7 +73,9 @@ fn valid_end(part: &Part, known: Option<Checkpoint>) -> Result<u64> {
     })?;
     for (head, location) in &last {
         if !segment.body_is_valid(head, location.offset)? {
-            return Ok(last[0].1.offset);
+            let mut rest = Heads::new(segment, part.end, segment.len()?);
+            let synced = rest.any_after(part.end, head.batch())?;
+            return Ok(if synced { part.end } else { last[0].1.offset });
         }
     }
     Ok(part.end)

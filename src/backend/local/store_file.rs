@@ -70,7 +70,7 @@ impl StoreFile {
         }
         let damaged = || Error::corrupted(format!("{} is damaged", path.display()));
         let value: serde_json::Value =
-            serde_json::from_slice(&fs::read(&path)?).map_err(|e| damaged().with_source(e))?;
+            serde_json::from_slice(&fs::read_file(&path)?).map_err(|e| damaged().with_source(e))?;
         // The version is looked at first: a later format may have other fields.
         match value.get("format").and_then(serde_json::Value::as_u64) {
             Some(format) if format == u64::from(FORMAT) => {}

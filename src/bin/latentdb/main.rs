@@ -1,1 +1,17 @@
-fn main(){}
+//! The command line of latentdb: parses the arguments, runs one command, maps errors to exit codes.
+//!
+//! Invariant: stdout carries data only; everything else goes to stderr. Exit codes: 0 done,
+//! 1 failed, 2 usage.
+
+mod args;
+mod commands;
+mod context;
+mod output;
+mod report;
+
+use clap::Parser;
+
+fn main() -> std::process::ExitCode {
+    let args = args::Args::parse();
+    report::exit_code(commands::run(args))
+}

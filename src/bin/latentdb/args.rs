@@ -1,0 +1,54 @@
+//! The arguments that every command shares.
+
+use std::path::PathBuf;
+
+use clap::{Parser, ValueHint};
+use latentdb::{Provider, RecordId};
+
+use crate::commands::Command;
+
+/// A latent image storage database.
+///
+/// Images go in through a VAE encoder; what is kept is the latent, compressed, under an id of your
+/// choice. A decoder turns it back into an image of exactly the same size.
+#[derive(Debug, Parser)]
+#[command(name = "latentdb", version, propagate_version = true, after_help = EXAMPLE)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXAMPLE: &str = "\
+Examples:
+  latentdb runtime install          once, if ONNX Runtime isn't there
+  latentdb put cat cat.jpg
+  latentdb get cat -o cat-back.png
+  latentdb info cat";
+
+/// Flags that may stand before or after the command.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Global {
+    /// The store's folder [default: `store` in the user's data folder]
+    #[arg(long, global = true, value_name = "PATH", env = "LATENTDB_PATH", value_hint = ValueHint::DirPath)]
+    pub(crate) db: Option<PathBuf>,
+    /// What runs the models: auto, cpu, cuda or cuda:N
+    #[arg(long, global = true, value_name = "PROVIDER", default_value = "auto", value_parser = parse_provider)]
+    pub(crate) provider: Provider,
+    /// The library of ONNX Runtime, or the folder it lies in
+    #[arg(long, global = true, value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub(crate) onnxruntime: Option<PathBuf>,
+    /// Say on stderr what is done, and on which execution provider
+    #[arg(short, long, global = true)]
+    pub(crate) verbose: bool,
+}
+
+/// Checks an id while arguments are parsed, so that a bad one is a usage error.
+pub(crate) fn parse_id(text: &str) -> Result<RecordId, String> {
+    RecordId::new(text).map_err(|e| e.to_string())
+}
+
+fn parse_provider(text: &str) -> Result<Provider, String> {
+    text.parse().map_err(|e: latentdb::Error| e.to_string())
+}

@@ -1,0 +1,106 @@
+//! `latentdb info`: all that a record knows of its image, and what it costs.
+
+use latentdb::{Entry, RecordId};
+use serde_json::{Value, json};
+
+use crate::args::parse_id;
+use crate::context::Context;
+use crate::output;
+use crate::report::Failure;
+
+/// Show what is known of a record
+///
+/// With --json one object: the keys of `ls --json`, and latent_bytes (raw f16), rgb_bytes (raw
+/// RGB), ratio_to_rgb, ratio_to_source, source (name, bytes, blake3), preparation, computed,
+/// created (milliseconds since 1970 UTC).
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  latentdb info cat\n  latentdb info cat --json | jq .bits_per_pixel")]
+pub(crate) struct Info {
+    /// The record's id
+    #[arg(value_parser = parse_id)]
+    id: RecordId,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(context: &Context, command: &Info) -> Result<(), Failure> {
+    let entry = context.open_read_only()?.store().header(&command.id)?;
+    if command.json {
+        return output::line(&to_json(&entry).to_string());
+    }
+    output::line(to_text(&entry).trim_end())
+}
+
+fn rgb_bytes(entry: &Entry) -> u64 {
+    3 * u64::from(entry.header.width) * u64::from(entry.header.height)
+}
+
+fn to_json(entry: &Entry) -> Value {
+    let header = &entry.header;
+    let stored = entry.stored_bytes;
+    let source = header.source.as_ref();
+    let ratio = |whole| output::ratio(whole, stored).map(|r| output::rounded(r, 3));
+    let mut value = output::header_json(header, stored, entry.bits_per_pixel());
+    value["latent_bytes"] = json!(header.shape.byte_len());
+    value["rgb_bytes"] = json!(rgb_bytes(entry));
+    value["ratio_to_rgb"] = json!(ratio(rgb_bytes(entry)));
+    value["ratio_to_source"] = json!(source.map(|s| ratio(s.bytes)));
+    value["source"] = json!(source.map(|s| json!({
+        "name": s.name,
+        "bytes": s.bytes,
+        "blake3": output::hex(&s.blake3),
+    })));
+    value["preparation"] = json!(header.preparation);
+    value["computed"] = json!(header.encoder.as_ref().map(|e| &e.computed));
+    value["created"] = json!(header.created_ms);
+    value
+}
+
+fn to_text(entry: &Entry) -> String {
+    let header = &entry.header;
+    let stored = entry.stored_bytes;
+    let times = |whole, of: &str| {
+        let ratio = output::ratio(whole, stored);
+        ratio.map(|r| format!(", {r:.1} x less than {of}")).unwrap_or_default()
+    };
+    let mut lines = vec![
+        ("id", header.id.to_string()),
+        ("image", format!("{}x{} pixels", header.width, header.height)),
+        (
+            "latent",
+            format!(
+                "{} f16 in `{}`, {} raw",
+                header.shape,
+                header.latent_space,
+                output::bytes(header.shape.byte_len())
+            ),
+        ),
+    ];
+    if let Some(encoder) = &header.encoder {
+        let computed = match encoder.computed.as_str() {
+            "" => String::new(),
+            computed => format!(", computed in {computed}"),
+        };
+        lines.push(("encoder", format!("{encoder}{computed}")));
+    }
+    lines.push(("coding", header.coding.name().to_owned()));
+    lines.push((
+        "stored",
+        format!(
+            "{}, {:.3} bits per pixel{}",
+            output::bytes(stored),
+            entry.bits_per_pixel(),
+            times(rgb_bytes(entry), "raw RGB")
+        ),
+    ));
+    if let Some(source) = &header.source {
+        let less = times(source.bytes, "the source");
+        lines.push(("source", format!("{}, {}{less}", source.name, output::bytes(source.bytes))));
+        lines.push(("blake3", output::hex(&source.blake3)));
+    }
+    if !header.preparation.is_empty() {
+        lines.push(("prepared", header.preparation.clone()));
+    }
+    lines.iter().map(|(name, value)| format!("{name:<9}{value}\n")).collect()
+}

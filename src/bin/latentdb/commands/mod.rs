@@ -1,0 +1,48 @@
+//! The commands, one file each: its arguments, and one function that carries them out.
+
+mod completions;
+mod doctor;
+mod get;
+mod info;
+mod init;
+mod ls;
+mod put;
+mod rm;
+mod runtime;
+mod stats;
+
+use clap::Subcommand;
+
+use crate::args::Args;
+use crate::context::Context;
+use crate::report::Failure;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Init(init::Init),
+    Put(put::Put),
+    Get(get::Get),
+    Ls(ls::Ls),
+    Info(info::Info),
+    Rm(rm::Rm),
+    Stats(stats::Stats),
+    Doctor(doctor::Doctor),
+    Runtime(runtime::Runtime),
+    Completions(completions::Completions),
+}
+
+pub(crate) fn run(args: Args) -> Result<(), Failure> {
+    let context = Context::new(args.global);
+    match args.command {
+        Command::Init(command) => init::run(&context, &command),
+        Command::Put(command) => put::run(&context, &command),
+        Command::Get(command) => get::run(&context, &command),
+        Command::Ls(command) => ls::run(&context, &command),
+        Command::Info(command) => info::run(&context, &command),
+        Command::Rm(command) => rm::run(&context, &command),
+        Command::Stats(command) => stats::run(&context, &command),
+        Command::Doctor(command) => doctor::run(&context, &command),
+        Command::Runtime(command) => runtime::run(&command),
+        Command::Completions(command) => completions::run(&command),
+    }
+}

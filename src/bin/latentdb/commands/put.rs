@@ -1,0 +1,169 @@
+//! `latentdb put`: an image, or a latent made elsewhere, goes into the store.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use clap::ValueHint;
+use latentdb::half::f16;
+use latentdb::{
+    Database, Error, ErrorKind, ForeignLatent, Latent, LatentFile, PutOptions, RecordId, Resize,
+    Stored, read_latent, source_of,
+};
+
+use crate::args::parse_id;
+use crate::context::{Context, file_name};
+use crate::output;
+use crate::report::Failure;
+
+/// Store an image under an id
+///
+/// The image is encoded, and its latent kept; when the command ends, the record is durable. The
+/// store is made if it isn't there.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  latentdb put cat cat.jpg
+  latentdb put cat cat.jpg --replace --resize 512x512 --center-crop
+  curl -s https://example.org/cat.jpg | latentdb put cat -
+  latentdb put cat --latent cat.safetensors
+  latentdb put cat --latent cat.npy --latent-space sd-v1 --size 768x512")]
+pub(crate) struct Put {
+    /// The record's id: 1 to 512 bytes of UTF-8 without control characters
+    #[arg(value_parser = parse_id)]
+    id: RecordId,
+    /// The image file; `-` for stdin
+    #[arg(value_hint = ValueHint::FilePath, required_unless_present = "latent")]
+    file: Option<PathBuf>,
+    /// Replace the record if there is one
+    #[arg(long)]
+    replace: bool,
+    /// The encoder [default: the store's]
+    #[arg(long, value_name = "NAME", conflicts_with = "latent")]
+    encoder: Option<String>,
+    /// Resize the image first, with an antialiased bicubic filter
+    #[arg(long, value_name = "WxH", value_parser = parse_size, conflicts_with = "latent")]
+    resize: Option<(u32, u32)>,
+    /// Before resizing, cut the largest centred rectangle of the target's aspect ratio
+    #[arg(long, requires = "resize")]
+    center_crop: bool,
+    /// Store this latent (.safetensors or .npy) instead of an image; needs no model
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "file")]
+    latent: Option<PathBuf>,
+    /// The latent space of --latent, where the file doesn't say: sd-v1, sdxl, tiny-1, ...
+    #[arg(long, value_name = "NAME", requires = "latent")]
+    latent_space: Option<String>,
+    /// Width and height in pixels of the image behind --latent, where the file doesn't say
+    #[arg(long, value_name = "WxH", value_parser = parse_size, requires = "latent")]
+    size: Option<(u32, u32)>,
+    /// --latent is scaled for a diffusion model; undo that with the factors of its latent space
+    #[arg(long, requires = "latent")]
+    scaled: bool,
+}
+
+fn parse_size(text: &str) -> Result<(u32, u32), String> {
+    let sides = text.split_once('x').map(|(w, h)| (w.parse::<u32>(), h.parse::<u32>()));
+    match sides {
+        Some((Ok(width), Ok(height))) if width > 0 && height > 0 => Ok((width, height)),
+        _ => Err("a size is WxH in pixels, such as 512x512".into()),
+    }
+}
+
+pub(crate) fn run(context: &Context, command: &Put) -> Result<(), Failure> {
+    let stored = match (&command.latent, &command.file) {
+        (Some(latent), _) => put_latent(context, command, latent)?,
+        (None, Some(file)) => put_image(context, command, file)?,
+        (None, None) => unreachable!("clap asks for one of the two"),
+    };
+    for note in &stored.notes {
+        eprintln!("note: {note}");
+    }
+    let header = &stored.entry.header;
+    context.say(|| {
+        let made = header.encoder.as_ref();
+        format!(
+            "stored `{}`: {}x{}, {} ({:.3} bits per pixel){}",
+            header.id,
+            header.width,
+            header.height,
+            output::bytes(stored.entry.stored_bytes),
+            stored.entry.bits_per_pixel(),
+            made.map(|e| format!(", encoded by {e} in {}", e.computed)).unwrap_or_default(),
+        )
+    });
+    Ok(())
+}
+
+fn put_image(context: &Context, command: &Put, file: &Path) -> Result<Stored, Failure> {
+    // Read before the store is made: a missing file leaves nothing behind.
+    let (bytes, name) = if file == Path::new("-") {
+        (read_stdin()?, "stdin".to_owned())
+    } else {
+        (latentdb::read_file(file)?, file_name(file))
+    };
+    let options = PutOptions {
+        encoder: command.encoder.clone(),
+        replace: command.replace,
+        resize: command.resize.map(|(width, height)| Resize {
+            width,
+            height,
+            center_crop: command.center_crop,
+        }),
+        ..PutOptions::default()
+    };
+    if let Some(encoder) = &options.encoder {
+        context.hub.model(encoder)?;
+    }
+    let image = latentdb::read_image(&bytes, &name, &options.limits)?;
+    let database = context.open_or_create()?;
+    let stored = context.with_spinner("encoding", || {
+        database.put_read(command.id.as_str(), &image, Some(source_of(&bytes, &name)), &options)
+    })?;
+    Ok(stored)
+}
+
+fn read_stdin() -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    let read = std::io::stdin().lock().read_to_end(&mut bytes);
+    read.map_err(|e| Error::new(ErrorKind::Io, "can't read stdin").with_source(e))?;
+    Ok(bytes)
+}
+
+fn put_latent(context: &Context, command: &Put, file: &Path) -> Result<Stored, Failure> {
+    let (bytes, name) = (latentdb::read_file(file)?, file_name(file));
+    let LatentFile {
+        latent,
+        latent_space,
+        encoder,
+        size,
+    } = read_latent(&bytes, &name)?;
+    let needed = |what: &str, flag: &str| {
+        Failure::Usage(format!("{name} doesn't say {what}\nhint: say it with {flag}"))
+    };
+    let latent_space = command
+        .latent_space
+        .clone()
+        .or(latent_space)
+        .ok_or_else(|| needed("its latent space", "--latent-space NAME"))?;
+    let (width, height) = command
+        .size
+        .or(size)
+        .ok_or_else(|| needed("the size of its image", "--size WxH"))?;
+    let latent = if command.scaled { unscale(context, &latent, &latent_space)? } else { latent };
+    let latent = ForeignLatent {
+        latent,
+        latent_space,
+        encoder,
+        width,
+        height,
+        source: Some(source_of(&bytes, &name)),
+    };
+    let database: Database = context.open_or_create()?;
+    Ok(database.put_latent(command.id.as_str(), latent, command.replace)?)
+}
+
+/// `stored = scaled / scaling_factor + shift_factor`, with the factors of the latent space.
+fn unscale(context: &Context, latent: &Latent, space: &str) -> Result<Latent, Failure> {
+    let (scaling, shift) = context.hub.scaling(space)?;
+    let values = latent.as_slice().iter().map(|value| f16::from_f64(value.to_f64() / scaling + shift));
+    Ok(Latent::new(latent.shape(), values.collect())?)
+}

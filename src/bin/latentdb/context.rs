@@ -1,0 +1,99 @@
+//! What the shared arguments become: paths, the hub of models, an opened database.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use indicatif::ProgressBar;
+use latentdb::{Database, Error, ErrorKind, Hub, HubOptions};
+
+use crate::args::Global;
+
+/// What every command gets.
+pub(crate) struct Context {
+    pub(crate) global: Global,
+    pub(crate) hub: Arc<Hub>,
+}
+
+impl Context {
+    pub(crate) fn new(global: Global) -> Self {
+        let hub = Hub::new(HubOptions {
+            runtime: global.onnxruntime.clone(),
+            provider: global.provider,
+        });
+        Self {
+            global,
+            hub: Arc::new(hub),
+        }
+    }
+
+    /// The store's folder: `--db`, `LATENTDB_PATH`, or `store` in the user's data folder.
+    pub(crate) fn db_path(&self) -> latentdb::Result<PathBuf> {
+        if let Some(path) = &self.global.db {
+            return Ok(path.clone());
+        }
+        let data = latentdb::user_data_folder().ok_or_else(|| {
+            Error::new(
+                ErrorKind::InvalidInput,
+                "there is no home folder to keep a store in: name one with --db",
+            )
+        })?;
+        Ok(data.join("store"))
+    }
+
+    /// The database for writing; made if it isn't there.
+    pub(crate) fn open_or_create(&self) -> latentdb::Result<Database> {
+        self.finish(Database::open_or_create(self.db_path()?)?)
+    }
+
+    /// The database for writing; it must be there.
+    pub(crate) fn open(&self) -> latentdb::Result<Database> {
+        self.finish(Database::open(self.db_path()?)?)
+    }
+
+    /// The database for reading; needs no lock, and never makes a store.
+    pub(crate) fn open_read_only(&self) -> latentdb::Result<Database> {
+        self.finish(Database::open_read_only(self.db_path()?)?)
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "keeps the three openings above to one line each")]
+    fn finish(&self, database: Database) -> latentdb::Result<Database> {
+        if let Some(recovered) = database.recovered() {
+            eprintln!("note: {recovered}");
+        }
+        Ok(database.with_hub(Arc::clone(&self.hub)))
+    }
+
+    /// Says something that only `--verbose` asks for.
+    pub(crate) fn say(&self, message: impl FnOnce() -> String) {
+        if self.global.verbose {
+            eprintln!("{}", message());
+        }
+    }
+
+    /// Runs `work`; if it takes longer than a second, a terminal shows that it goes on.
+    pub(crate) fn with_spinner<T>(&self, doing: &str, work: impl FnOnce() -> T) -> T {
+        // indicatif draws on stderr, and not at all where that is no terminal.
+        let spinner = ProgressBar::new_spinner().with_message(doing.to_owned());
+        let ticking = std::thread::scope(|scope| {
+            let (done, finished) = std::sync::mpsc::channel::<()>();
+            let shown = &spinner;
+            scope.spawn(move || {
+                let waited = finished.recv_timeout(Duration::from_secs(1));
+                if waited == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+                    shown.enable_steady_tick(Duration::from_millis(120));
+                }
+            });
+            let result = work();
+            drop(done);
+            result
+        });
+        spinner.finish_and_clear();
+        ticking
+    }
+}
+
+/// The last part of a path, for messages.
+pub(crate) fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}

@@ -1,0 +1,127 @@
+//! What goes to stdout and into files, and numbers as people read them.
+//!
+//! Invariant: a file appears under its name whole or not at all; a closed pipe ends quietly.
+
+use std::io::{ErrorKind as Io, IsTerminal, Write};
+use std::path::Path;
+
+use latentdb::{Error, ErrorKind, RecordHeader};
+use serde_json::{Value, json};
+
+use crate::report::Failure;
+
+/// Where a command's data goes.
+pub(crate) enum Target<'a> {
+    Stdout,
+    File(&'a Path),
+}
+
+impl<'a> Target<'a> {
+    /// `-o -` and no `-o` are stdout.
+    pub(crate) fn new(output: Option<&'a Path>) -> Self {
+        match output {
+            Some(path) if path != Path::new("-") => Target::File(path),
+            _ => Target::Stdout,
+        }
+    }
+
+    /// Refuses to write bytes to a terminal, before any work is done for them.
+    pub(crate) fn check_terminal(&self, what: &str) -> Result<(), Failure> {
+        if matches!(self, Target::Stdout) && std::io::stdout().is_terminal() {
+            return Err(Failure::Usage(format!(
+                "{what} would go to the terminal\nhint: name a file with -o, or pipe it on"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Writes all of `bytes`.
+    pub(crate) fn write(&self, bytes: &[u8]) -> Result<(), Failure> {
+        match self {
+            Target::File(path) => Ok(latentdb::write_file(path, bytes)?),
+            Target::Stdout => to_stdout(bytes),
+        }
+    }
+}
+
+/// One line of data on stdout.
+pub(crate) fn line(text: &str) -> Result<(), Failure> {
+    to_stdout(format!("{text}\n").as_bytes())
+}
+
+fn to_stdout(bytes: &[u8]) -> Result<(), Failure> {
+    let mut stdout = std::io::stdout().lock();
+    let written = stdout.write_all(bytes).and_then(|()| stdout.flush());
+    written.map_err(|error| match error.kind() {
+        Io::BrokenPipe => Failure::ClosedPipe,
+        _ => Error::new(ErrorKind::Io, "can't write to stdout").with_source(error).into(),
+    })
+}
+
+/// Bytes as people read them: `12.3 KB` is 12,300 bytes.
+pub(crate) fn bytes(count: u64) -> String {
+    let units = ["KB", "MB", "GB", "TB", "PB"];
+    let (mut value, mut unit) = (count as f64 / 1000.0, 0);
+    if value < 1.0 {
+        return format!("{count} B");
+    }
+    while value >= 999.95 && unit + 1 < units.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    format!("{value:.1} {}", units[unit])
+}
+
+/// How many times `whole` is as large as `part`; `None` where there is nothing to compare.
+pub(crate) fn ratio(whole: u64, part: u64) -> Option<f64> {
+    (whole > 0 && part > 0).then(|| whole as f64 / part as f64)
+}
+
+/// Bytes in hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A number to `digits` decimals in JSON; more would be noise.
+pub(crate) fn rounded(value: f64, digits: i32) -> Value {
+    let scale = 10f64.powi(digits);
+    json!((value * scale).round() / scale)
+}
+
+/// The part of a record's JSON that both `ls` and `info` show.
+pub(crate) fn header_json(header: &RecordHeader, stored_bytes: u64, bits_per_pixel: f64) -> Value {
+    let shape = header.shape;
+    let encoder = header.encoder.as_ref();
+    json!({
+        "id": header.id.as_str(),
+        "width": header.width,
+        "height": header.height,
+        "latent_shape": [shape.channels, shape.height, shape.width],
+        "latent_space": header.latent_space,
+        "encoder": encoder.map(|e| &e.name),
+        "fingerprint": encoder.and_then(|e| e.fingerprint).map(|f| hex(&f)),
+        "coding": header.coding.name(),
+        "bytes_stored": stored_bytes,
+        "bits_per_pixel": rounded(bits_per_pixel, 4),
+        "source_bytes": header.source.as_ref().map(|s| s.bytes),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_shown_with_one_decimal_and_a_decimal_unit() {
+        for (count, shown) in [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1000, "1.0 KB"),
+            (999_949, "999.9 KB"),
+            (999_999, "1.0 MB"),
+            (u64::MAX, "18446.7 PB"),
+        ] {
+            assert_eq!(bytes(count), shown);
+        }
+    }
+}

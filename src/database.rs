@@ -1,0 +1,359 @@
+//! Images by id: a store of records together with the models that make and read them.
+//!
+//! Invariant: an image is acknowledged only once its record is durable, and comes back at exactly
+//! the size it went in.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::backend::{LocalBackend, Mode};
+use crate::error::{Error, ErrorKind, Result};
+use crate::image_io::{Limits, ReadImage, Resize, read_image};
+use crate::latent::Latent;
+use crate::model::{Decoded, Hub};
+use crate::pixels::Pixels;
+use crate::record::{Coding, EncoderStamp, Record, RecordHeader, RecordId, Source};
+use crate::store::{Entry, Store};
+
+/// The property of a store that names its default encoder.
+const ENCODER_PROPERTY: &str = "encoder";
+
+/// The encoder of a store that names none.
+pub const DEFAULT_ENCODER: &str = "tiny";
+
+/// How [`Database::put`] and its kin work.
+#[derive(Debug, Clone, Default)]
+pub struct PutOptions {
+    /// The encoder's name; `None` for the store's default.
+    pub encoder: Option<String>,
+    /// Whether a record of this id may be replaced.
+    pub replace: bool,
+    /// What to do to the image first.
+    pub resize: Option<Resize>,
+    /// What an image file may cost to read.
+    pub limits: Limits,
+}
+
+/// A latent that was made elsewhere, and what must be known of it.
+#[derive(Debug, Clone)]
+pub struct ForeignLatent {
+    /// The posterior mean, unscaled.
+    pub latent: Latent,
+    /// Which decoders may read it: the name in a model's manifest, such as `tiny-1`.
+    pub latent_space: String,
+    /// Name of the model that made it, where that is known.
+    pub encoder: Option<String>,
+    /// Width of the image in pixels.
+    pub width: u32,
+    /// Height of the image in pixels.
+    pub height: u32,
+    /// The file it came from.
+    pub source: Option<Source>,
+}
+
+/// What a put did.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    /// The record's header and the bytes it takes.
+    pub entry: Entry,
+    /// What of the image was not kept, as sentences for people: transparency, further frames.
+    pub notes: Vec<String>,
+}
+
+/// Images by id. See the crate's documentation for an example.
+pub struct Database {
+    store: Store,
+    hub: Arc<Hub>,
+    encoder: String,
+    recovered: Option<String>,
+}
+
+impl Database {
+    /// Makes an empty database in the folder `path`, whose default encoder is `encoder`, and opens
+    /// it.
+    ///
+    /// # Errors
+    /// As [`LocalBackend::create`]; `ModelNotFound` if the built-in models have no such encoder.
+    pub fn create(path: impl AsRef<Path>, encoder: &str) -> Result<Self> {
+        let hub = Hub::from_env();
+        hub.model(encoder)?;
+        let properties = [(ENCODER_PROPERTY.to_owned(), encoder.to_owned())];
+        LocalBackend::create_with(path.as_ref(), properties.into())?;
+        Self::open(path)
+    }
+
+    /// Opens the database in the folder `path` for reading and writing.
+    ///
+    /// # Errors
+    /// As [`LocalBackend::open`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Ok(Self::of(LocalBackend::open(path.as_ref())?))
+    }
+
+    /// Opens the database in the folder `path`, made first if nothing is there.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create) and [`open`](Self::open).
+    pub fn open_or_create(path: impl AsRef<Path>) -> Result<Self> {
+        match Self::open(&path) {
+            Err(error) if error.kind() == ErrorKind::StoreNotFound && !path.as_ref().is_file() => {
+                match Self::create(&path, DEFAULT_ENCODER) {
+                    // Another process was faster.
+                    Err(error) if error.kind() == ErrorKind::AlreadyExists => Self::open(path),
+                    other => other,
+                }
+            }
+            other => other,
+        }
+    }
+
+    /// Opens the database in the folder `path` for reading, also while another process writes.
+    /// What is written later is seen after [`Store::refresh`].
+    ///
+    /// # Errors
+    /// As [`LocalBackend::open_read_only`].
+    pub fn open_read_only(path: impl AsRef<Path>) -> Result<Self> {
+        Ok(Self::of(LocalBackend::open_read_only(path.as_ref())?))
+    }
+
+    fn of(backend: LocalBackend) -> Self {
+        let recovered = backend.recovered().map(str::to_owned);
+        Self {
+            recovered,
+            ..Self::over(Store::new(backend))
+        }
+    }
+
+    /// A database over any store.
+    pub fn over(store: Store) -> Self {
+        let encoder = store.property(ENCODER_PROPERTY);
+        Self {
+            store,
+            hub: Arc::new(Hub::from_env()),
+            encoder: encoder.unwrap_or_else(|| DEFAULT_ENCODER.into()),
+            recovered: None,
+        }
+    }
+
+    /// The same database, with the models of `hub`.
+    #[must_use]
+    pub fn with_hub(mut self, hub: Arc<Hub>) -> Self {
+        self.hub = hub;
+        self
+    }
+
+    /// The records by themselves.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The models.
+    pub fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
+    /// The name of the encoder that puts use unless told otherwise.
+    pub fn default_encoder(&self) -> &str {
+        &self.encoder
+    }
+
+    /// What opening had to put in order after a crash, as a sentence for people.
+    pub fn recovered(&self) -> Option<&str> {
+        self.recovered.as_deref()
+    }
+
+    /// Encodes `pixels` and keeps them under `id`. When it returns, the record is durable.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a bad id; `AlreadyExists` unless `options.replace`; what [`Hub::encode`]
+    /// and [`Store::put`] say.
+    pub fn put(&self, id: &str, pixels: &Pixels, options: &PutOptions) -> Result<Stored> {
+        self.put_image(id, pixels, None, Vec::new(), options)
+    }
+
+    /// Reads the image file at `path`, encodes it and keeps it under `id`.
+    ///
+    /// # Errors
+    /// `Io` if the file can't be read; as [`put_bytes`](Self::put_bytes).
+    pub fn put_file(&self, id: &str, path: impl AsRef<Path>, options: &PutOptions) -> Result<Stored> {
+        let path = path.as_ref();
+        // What is refused anyway is refused before the file is read.
+        self.check_id(id, options)?;
+        let bytes = crate::fs::read_file(path)?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        self.put_bytes(id, &bytes, &name, options)
+    }
+
+    /// Encodes the image file in `bytes`, which is called `name`, and keeps it under `id`.
+    ///
+    /// # Errors
+    /// `UnsupportedImage` and `LimitExceeded` if the file can't be read as an image; as
+    /// [`put`](Self::put).
+    pub fn put_bytes(
+        &self,
+        id: &str,
+        bytes: &[u8],
+        name: &str,
+        options: &PutOptions,
+    ) -> Result<Stored> {
+        self.check_id(id, options)?;
+        let image = read_image(bytes, name, &options.limits)?;
+        self.put_read(id, &image, Some(source_of(bytes, name)), options)
+    }
+
+    /// Encodes an image that was read from `source`, and keeps it under `id`.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put).
+    pub fn put_read(
+        &self,
+        id: &str,
+        image: &ReadImage,
+        source: Option<Source>,
+        options: &PutOptions,
+    ) -> Result<Stored> {
+        let notes = image.notes.iter().map(ToString::to_string).collect();
+        self.put_image(id, &image.pixels, source, notes, options)
+    }
+
+    /// Keeps a latent that was made elsewhere under `id`. No model is needed.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a bad id or latent space; `ModelMismatch` if a known model of the latent
+    /// space would have made another shape; `AlreadyExists` unless `replace`; as [`Store::put`].
+    pub fn put_latent(&self, id: &str, latent: ForeignLatent, replace: bool) -> Result<Stored> {
+        let size = (latent.width, latent.height);
+        self.hub.check_shape(latent.latent.shape(), &latent.latent_space, size)?;
+        let header = RecordHeader {
+            id: RecordId::new(id)?,
+            width: latent.width,
+            height: latent.height,
+            shape: latent.latent.shape(),
+            latent_space: latent.latent_space,
+            coding: Coding::default(),
+            encoder: latent.encoder.map(|name| EncoderStamp {
+                name,
+                fingerprint: None,
+                computed: String::new(),
+            }),
+            source: latent.source,
+            preparation: String::new(),
+            created_ms: now_ms(),
+            unknown: Vec::new(),
+        };
+        let latent = latent.latent;
+        self.keep(Record { header, latent }, replace, Vec::new())
+    }
+
+    /// The image under `id`, decoded by `decoder`, or by the model that encoded it, or by another
+    /// of the same latent space.
+    ///
+    /// # Errors
+    /// `NotFound`; `ModelNotFound`; what [`Hub::decode`] and [`Store::get`] say.
+    pub fn get(&self, id: &str, decoder: Option<&str>) -> Result<Decoded> {
+        let record = self.store.get(&RecordId::new(id)?)?;
+        self.decode(&record, decoder)
+    }
+
+    /// Decodes a record as [`get`](Self::get) does.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn decode(&self, record: &Record, decoder: Option<&str>) -> Result<Decoded> {
+        let header = &record.header;
+        let own = header.encoder.as_ref().map(|e| e.name.as_str());
+        let decoder = match decoder {
+            Some(name) => name,
+            None => self.hub.decoder_for(&header.latent_space, own)?,
+        };
+        let size = (header.width, header.height);
+        self.hub.decode(decoder, &record.latent, &header.latent_space, size)
+    }
+
+    /// Removes the record `id`, durably.
+    ///
+    /// # Errors
+    /// `NotFound`; what [`Store::remove`] says.
+    pub fn remove(&self, id: &str) -> Result<()> {
+        self.store.remove(&[RecordId::new(id)?])
+    }
+
+    fn put_image(
+        &self,
+        id: &str,
+        pixels: &Pixels,
+        source: Option<Source>,
+        notes: Vec<String>,
+        options: &PutOptions,
+    ) -> Result<Stored> {
+        let id = self.check_id(id, options)?;
+        let resized = options.resize.as_ref().map(|resize| resize.apply(pixels)).transpose()?;
+        let pixels = resized.as_ref().unwrap_or(pixels);
+        let name = options.encoder.as_deref().unwrap_or(&self.encoder);
+        let spec = self.hub.model(name)?;
+        let encoded = self.hub.encode(name, pixels)?;
+        let header = RecordHeader {
+            id,
+            width: pixels.width(),
+            height: pixels.height(),
+            shape: encoded.latent.shape(),
+            latent_space: spec.latent_space.clone(),
+            coding: Coding::default(),
+            encoder: Some(EncoderStamp {
+                name: spec.name.clone(),
+                fingerprint: spec.encoder_fingerprint(),
+                computed: format!("f32 {}", encoded.provider),
+            }),
+            source,
+            preparation: options.resize.as_ref().map(describe).unwrap_or_default(),
+            created_ms: now_ms(),
+            unknown: Vec::new(),
+        };
+        let latent = encoded.latent;
+        self.keep(Record { header, latent }, options.replace, notes)
+    }
+
+    /// Refuses a bad id, and one that is taken, before any work is done for it.
+    fn check_id(&self, id: &str, options: &PutOptions) -> Result<RecordId> {
+        let id = RecordId::new(id)?;
+        if !options.replace && self.store.contains(&id)? {
+            return Err(Error::new(
+                ErrorKind::AlreadyExists,
+                format!("`{id}` exists already"),
+            ));
+        }
+        Ok(id)
+    }
+
+    fn keep(&self, record: Record, replace: bool, notes: Vec<String>) -> Result<Stored> {
+        let mode = if replace { Mode::Replace } else { Mode::Create };
+        self.store.put(std::slice::from_ref(&record), mode)?;
+        let stored_bytes = self.store.stored_bytes(&record.header.id)?;
+        let entry = Entry {
+            // Another thread may have removed it since.
+            stored_bytes: stored_bytes.unwrap_or_default(),
+            header: record.header,
+        };
+        Ok(Stored { entry, notes })
+    }
+}
+
+/// What a record keeps of the file an image came from.
+pub fn source_of(bytes: &[u8], name: &str) -> Source {
+    Source {
+        name: name.to_owned(),
+        bytes: bytes.len() as u64,
+        blake3: *blake3::hash(bytes).as_bytes(),
+    }
+}
+
+fn describe(resize: &Resize) -> String {
+    let crop = if resize.center_crop { " center-crop" } else { "" };
+    format!("resize={}x{}{crop}", resize.width, resize.height)
+}
+
+fn now_ms() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(0, |d| d.as_millis() as u64)
+}

@@ -1,0 +1,188 @@
+//! Records by id; knows no pixels and no model.
+//!
+//! Invariant: the id in a record's bytes is the key it lies under, and the facts of a listing are
+//! those of the record.
+
+use std::path::Path;
+
+use crate::backend::{Backend, Item, LocalBackend, Mode, Operation};
+use crate::error::{Error, ErrorKind, Result};
+use crate::record::{Record, RecordHeader, RecordId};
+
+/// Records by id, over any [`Backend`].
+pub struct Store {
+    backend: Box<dyn Backend>,
+}
+
+/// What a listing says of a record without reading it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The facts that listings keep: sizes, shape, latent space, coding, encoder (name and
+    /// fingerprint) and the source's size. The rest of the header is empty; [`Store::header`]
+    /// reads it.
+    pub header: RecordHeader,
+    /// Bytes the record takes where it lies, framing included.
+    pub stored_bytes: u64,
+}
+
+impl Entry {
+    /// 8 x stored bytes / (width x height).
+    pub fn bits_per_pixel(&self) -> f64 {
+        let pixels = f64::from(self.header.width) * f64::from(self.header.height);
+        8.0 * self.stored_bytes as f64 / pixels
+    }
+}
+
+impl Store {
+    /// A store over `backend`.
+    pub fn new(backend: impl Backend + 'static) -> Self {
+        Self {
+            backend: Box::new(backend),
+        }
+    }
+
+    /// Opens the store in the folder `path` for reading and writing.
+    ///
+    /// # Errors
+    /// As [`LocalBackend::open`].
+    pub fn open(path: &Path) -> Result<Self> {
+        Ok(Self::new(LocalBackend::open(path)?))
+    }
+
+    /// Opens the store in the folder `path` for reading beside a writer.
+    ///
+    /// # Errors
+    /// As [`LocalBackend::open_read_only`].
+    pub fn open_read_only(path: &Path) -> Result<Self> {
+        Ok(Self::new(LocalBackend::open_read_only(path)?))
+    }
+
+    /// Keeps `records`, all or none, durably.
+    ///
+    /// # Errors
+    /// `AlreadyExists` if `mode` is `Create` and one of the ids is taken; what
+    /// [`Backend::apply`] and [`Record::to_bytes`] say.
+    pub fn put(&self, records: &[Record], mode: Mode) -> Result<()> {
+        let operation = |record: &Record| {
+            Ok(Operation::Put {
+                key: record.header.id.as_bytes().to_vec(),
+                bytes: record.to_bytes()?,
+                facts: record.header.to_facts(),
+                mode,
+            })
+        };
+        let batch = records.iter().map(operation).collect::<Result<_>>()?;
+        self.backend.apply(batch)
+    }
+
+    /// Bytes the record `id` takes where it lies, framing included; `None` if there is none.
+    ///
+    /// # Errors
+    /// What [`Backend::entry`] says.
+    pub fn stored_bytes(&self, id: &RecordId) -> Result<Option<u64>> {
+        Ok(self.backend.entry(id.as_bytes())?.map(|entry| entry.stored_bytes))
+    }
+
+    /// Whether there is a record `id`.
+    ///
+    /// # Errors
+    /// What [`Backend::entry`] says.
+    pub fn contains(&self, id: &RecordId) -> Result<bool> {
+        Ok(self.stored_bytes(id)?.is_some())
+    }
+
+    /// The record `id`.
+    ///
+    /// # Errors
+    /// `NotFound`; `Corrupted` if its bytes are damaged; what [`Backend::get`] says.
+    pub fn get(&self, id: &RecordId) -> Result<Record> {
+        let bytes = self.item(id)?.bytes;
+        let record = Record::from_bytes(&bytes).map_err(|e| damaged(id, e))?;
+        check_id(id, &record.header)?;
+        Ok(record)
+    }
+
+    /// The header of the record `id` and the bytes the record takes.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn header(&self, id: &RecordId) -> Result<Entry> {
+        let item = self.item(id)?;
+        let header = RecordHeader::from_bytes(&item.bytes).map_err(|e| damaged(id, e))?;
+        check_id(id, &header)?;
+        Ok(Entry {
+            header,
+            stored_bytes: item.stored_bytes,
+        })
+    }
+
+    /// Removes the records `ids`, all or none, durably.
+    ///
+    /// # Errors
+    /// `NotFound` if one of them isn't there; what [`Backend::apply`] says.
+    pub fn remove(&self, ids: &[RecordId]) -> Result<()> {
+        let delete = |id: &RecordId| Operation::Delete {
+            key: id.as_bytes().to_vec(),
+        };
+        self.backend.apply(ids.iter().map(delete).collect())
+    }
+
+    /// The records whose ids begin with `prefix`, in the order of their ids. Records written while
+    /// the iteration runs may or may not appear.
+    pub fn entries(&self, prefix: &str) -> impl Iterator<Item = Result<Entry>> + Send {
+        let entries = self.backend.scan(prefix.as_bytes(), b"");
+        entries.map(|entry| {
+            let entry = entry?;
+            let id = String::from_utf8(entry.key)
+                .map_err(|e| Error::corrupted("a key is no UTF-8").with_source(e))?;
+            let id = RecordId::new(id)?;
+            let header = RecordHeader::from_facts(id.clone(), &entry.facts);
+            Ok(Entry {
+                header: header.map_err(|e| damaged(&id, e))?,
+                stored_bytes: entry.stored_bytes,
+            })
+        })
+    }
+
+    /// Lets a store that was opened for reading see what was written since.
+    ///
+    /// # Errors
+    /// What [`Backend::refresh`] says.
+    pub fn refresh(&self) -> Result<()> {
+        self.backend.refresh()
+    }
+
+    /// Bytes the store takes in all, what was replaced or deleted included.
+    ///
+    /// # Errors
+    /// What [`Backend::disk_bytes`] says.
+    pub fn disk_bytes(&self) -> Result<u64> {
+        self.backend.disk_bytes()
+    }
+
+    /// A property that was given when the store was made.
+    pub fn property(&self, name: &str) -> Option<String> {
+        self.backend.property(name)
+    }
+
+    fn item(&self, id: &RecordId) -> Result<Item> {
+        self.backend.get(id.as_bytes())?.ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, format!("there is no record `{id}`"))
+        })
+    }
+}
+
+fn damaged(id: &RecordId, source: Error) -> Error {
+    let kind = source.kind();
+    Error::new(kind, format!("record `{id}` can't be read")).with_source(source)
+}
+
+fn check_id(id: &RecordId, header: &RecordHeader) -> Result<()> {
+    if header.id == *id {
+        return Ok(());
+    }
+    Err(Error::corrupted(format!(
+        "under the id `{id}` lies the record `{}`",
+        header.id
+    )))
+}
