@@ -14,17 +14,25 @@ fn main() -> latentdb::Result<()> {
     let places = (0..height).flat_map(|y| (0..width).map(move |x| (x, y)));
     let rgb = places.flat_map(|(x, y)| [x as u8, (2 * y) as u8, 96]);
     let sunset = Pixels::from_rgb(width, height, rgb.collect())?;
-    let again = PutOptions { replace: true, ..PutOptions::default() };
-    let stored = db.put("made/sunset", &sunset, &again)?;
-    println!("put {}: {} bytes", stored.entry.header.id, stored.entry.stored_bytes);
+    let replace = PutOptions {
+        replace: true,
+        ..PutOptions::default()
+    };
+    let stored = db.put("made/sunset", &sunset, &replace)?;
+    println!("put {}", stored.entry.header.id);
 
     // And out, at exactly the same size.
     let decoded = db.get("made/sunset", None)?;
-    let fidelity = psnr(&sunset, &decoded.pixels)?;
-    println!("got {:?} from `{}`: {fidelity:.1} dB", decoded.pixels, decoded.decoder);
+    println!("got {:?} from `{}`", decoded.pixels, decoded.decoder);
+    println!("PSNR {:.1} dB", psnr(&sunset, &decoded.pixels)?);
 
     // Latents go in and out as they are; no model is needed.
-    let shape = LatentShape { channels: 4, height: 8, width: 8 };
+    let [channels, height, width] = [4, 8, 8];
+    let shape = LatentShape {
+        channels,
+        height,
+        width,
+    };
     let values = (0..256u16).map(|i| f16::from_f32(f32::from(i) / 256.0));
     let foreign = ForeignLatent {
         latent: Latent::new(shape, values.collect())?,
@@ -37,12 +45,12 @@ fn main() -> latentdb::Result<()> {
     db.put_latent("made/ramp", foreign, true)?;
     let record = db.store().get(&"made/ramp".parse()?)?;
     let view = record.latent.as_array(); // an ndarray view, without a copy
-    println!("latent {:?}, channel 2 begins with {}", view.dim(), view[[2, 0, 0]]);
+    println!("latent {:?}, in its middle {}", view.dim(), view[[2, 0, 0]]);
 
     for entry in db.store().entries("made/") {
         let entry = entry?;
         let (id, bits) = (&entry.header.id, entry.bits_per_pixel());
-        println!("{id}: {}x{} px, {bits:.2} bits per pixel", entry.header.width, entry.header.height);
+        println!("{id}: {} bytes, {bits:.2} bits a pixel", entry.stored_bytes);
     }
     Ok(())
 }

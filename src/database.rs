@@ -176,7 +176,12 @@ impl Database {
     ///
     /// # Errors
     /// `Io` if the file can't be read; as [`put_bytes`](Self::put_bytes).
-    pub fn put_file(&self, id: &str, path: impl AsRef<Path>, options: &PutOptions) -> Result<Stored> {
+    pub fn put_file(
+        &self,
+        id: &str,
+        path: impl AsRef<Path>,
+        options: &PutOptions,
+    ) -> Result<Stored> {
         let path = path.as_ref();
         // What is refused anyway is refused before the file is read.
         self.check_id(id, options)?;
@@ -224,7 +229,8 @@ impl Database {
     /// space would have made another shape; `AlreadyExists` unless `replace`; as [`Store::put`].
     pub fn put_latent(&self, id: &str, latent: ForeignLatent, replace: bool) -> Result<Stored> {
         let size = (latent.width, latent.height);
-        self.hub.check_shape(latent.latent.shape(), &latent.latent_space, size)?;
+        self.hub
+            .check_shape(latent.latent.shape(), &latent.latent_space, size)?;
         let header = RecordHeader {
             id: RecordId::new(id)?,
             width: latent.width,
@@ -268,7 +274,8 @@ impl Database {
             None => self.hub.decoder_for(&header.latent_space, own)?,
         };
         let size = (header.width, header.height);
-        self.hub.decode(decoder, &record.latent, &header.latent_space, size)
+        self.hub
+            .decode(decoder, &record.latent, &header.latent_space, size)
     }
 
     /// Removes the record `id`, durably.
@@ -288,7 +295,11 @@ impl Database {
         options: &PutOptions,
     ) -> Result<Stored> {
         let id = self.check_id(id, options)?;
-        let resized = options.resize.as_ref().map(|resize| resize.apply(pixels)).transpose()?;
+        let resized = options
+            .resize
+            .as_ref()
+            .map(|resize| resize.apply(pixels))
+            .transpose()?;
         let pixels = resized.as_ref().unwrap_or(pixels);
         let name = options.encoder.as_deref().unwrap_or(&self.encoder);
         let spec = self.hub.model(name)?;
@@ -349,7 +360,11 @@ pub fn source_of(bytes: &[u8], name: &str) -> Source {
 }
 
 fn describe(resize: &Resize) -> String {
-    let crop = if resize.center_crop { " center-crop" } else { "" };
+    let crop = if resize.center_crop {
+        " center-crop"
+    } else {
+        ""
+    };
     format!("resize={}x{}{crop}", resize.width, resize.height)
 }
 

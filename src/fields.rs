@@ -108,6 +108,9 @@ mod tests {
     #[test]
     fn a_value_of_another_size_names_the_field() {
         let error = u32s::<2>("image size", &[0; 7]).unwrap_err();
-        assert_eq!(error.to_string(), "the field `image size` has 7 bytes instead of 8");
+        assert_eq!(
+            error.to_string(),
+            "the field `image size` has 7 bytes instead of 8"
+        );
     }
 }

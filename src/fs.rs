@@ -41,7 +41,12 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
     let target = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
     match std::fs::metadata(&target) {
         Ok(metadata) if !metadata.is_file() && !metadata.is_dir() => {
-            let write = || OpenOptions::new().write(true).open(&target)?.write_all(bytes);
+            let write = || {
+                OpenOptions::new()
+                    .write(true)
+                    .open(&target)?
+                    .write_all(bytes)
+            };
             write().map_err(|e| Error::io("write to", path, e))
         }
         _ => write_atomic(&target, bytes),
@@ -62,13 +67,20 @@ pub(crate) fn create_dir_all(path: &Path) -> Result<()> {
 /// The names in a folder, in no order.
 pub(crate) fn names(path: &Path) -> Result<Vec<std::ffi::OsString>> {
     let list = || -> std::io::Result<Vec<_>> {
-        std::fs::read_dir(path)?.map(|entry| Ok(entry?.file_name())).collect()
+        std::fs::read_dir(path)?
+            .map(|entry| Ok(entry?.file_name()))
+            .collect()
     };
     list().map_err(|e| Error::io("list", path, e))
 }
 
 /// Reads exactly `buffer.len()` bytes at `offset`, leaving the file's cursor to others.
-pub(crate) fn read_exact_at(file: &File, path: &Path, buffer: &mut [u8], offset: u64) -> Result<()> {
+pub(crate) fn read_exact_at(
+    file: &File,
+    path: &Path,
+    buffer: &mut [u8],
+    offset: u64,
+) -> Result<()> {
     #[cfg(unix)]
     let result = std::os::unix::fs::FileExt::read_exact_at(file, buffer, offset);
     #[cfg(windows)]
@@ -77,7 +89,11 @@ pub(crate) fn read_exact_at(file: &File, path: &Path, buffer: &mut [u8], offset:
 }
 
 #[cfg(windows)]
-fn read_exact_at_windows(file: &File, mut buffer: &mut [u8], mut offset: u64) -> std::io::Result<()> {
+fn read_exact_at_windows(
+    file: &File,
+    mut buffer: &mut [u8],
+    mut offset: u64,
+) -> std::io::Result<()> {
     use std::os::windows::fs::FileExt;
     while !buffer.is_empty() {
         match file.seek_read(buffer, offset)? {

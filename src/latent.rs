@@ -3,7 +3,7 @@
 //! Invariant: `data.len() == channels * height * width`, no dimension is zero, every value is finite.
 
 use half::f16;
-use ndarray::{ArrayView3, ArrayView};
+use ndarray::{ArrayView, ArrayView3};
 
 use crate::error::{Error, Result};
 
@@ -127,7 +127,11 @@ mod tests {
 
     #[test]
     fn shapes_that_are_empty_or_absurd_are_refused() {
-        for bad in [shape(0, 1, 1), shape(4, 0, 1), shape(u32::MAX, u32::MAX, u32::MAX)] {
+        for bad in [
+            shape(0, 1, 1),
+            shape(4, 0, 1),
+            shape(u32::MAX, u32::MAX, u32::MAX),
+        ] {
             assert!(bad.values().is_err(), "{bad}");
         }
         assert_eq!(shape(4, 64, 64).values().unwrap(), 16384);
@@ -143,7 +147,7 @@ mod tests {
 
     #[test]
     fn the_array_view_is_channel_height_width() {
-        let values = (0..24u8).map(|i| f16::from(i)).collect();
+        let values = (0..24u8).map(f16::from).collect();
         let latent = Latent::new(shape(2, 3, 4), values).unwrap();
         assert_eq!(latent.as_array()[[1, 2, 3]], f16::from(23u8));
         assert_eq!(latent.as_array()[[1, 0, 0]], f16::from(12u8));

@@ -106,11 +106,15 @@ impl Pixels {
         }
         let row = self.width as usize * 3;
         let span = x as usize * 3..(x + width) as usize * 3;
-        let lines = self.data.chunks_exact(row).skip(y as usize);
-        let data = lines
+        let mut data = Vec::with_capacity(width as usize * 3 * height as usize);
+        for line in self
+            .data
+            .chunks_exact(row)
+            .skip(y as usize)
             .take(height as usize)
-            .flat_map(|line| line[span.clone()].iter().copied())
-            .collect();
+        {
+            data.extend_from_slice(&line[span.clone()]);
+        }
         Ok(Self {
             width,
             height,
@@ -157,7 +161,12 @@ mod tests {
 
     #[test]
     fn a_crop_that_leaves_the_image_is_refused() {
-        for (x, y, w, h) in [(0, 0, 4, 1), (3, 0, 1, 1), (0, 0, 0, 1), (u32::MAX, 0, 2, 1)] {
+        for (x, y, w, h) in [
+            (0, 0, 4, 1),
+            (3, 0, 1, 1),
+            (0, 0, 0, 1),
+            (u32::MAX, 0, 2, 1),
+        ] {
             assert!(numbered(3, 2).crop(x, y, w, h).is_err());
         }
     }

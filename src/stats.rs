@@ -52,7 +52,9 @@ impl Store {
             stats.latent_bytes += header.shape.byte_len();
             stats.source_bytes += header.source.map_or(0, |source| source.bytes);
             stats.stored_bytes += entry.stored_bytes;
-            let encoder = header.encoder.map_or("unknown".into(), |encoder| encoder.to_string());
+            let encoder = header
+                .encoder
+                .map_or("unknown".into(), |encoder| encoder.to_string());
             *stats.encoders.entry(encoder).or_default() += 1;
             *stats.latent_spaces.entry(header.latent_space).or_default() += 1;
         }

@@ -80,7 +80,10 @@ impl Store {
     /// # Errors
     /// What [`Backend::entry`] says.
     pub fn stored_bytes(&self, id: &RecordId) -> Result<Option<u64>> {
-        Ok(self.backend.entry(id.as_bytes())?.map(|entry| entry.stored_bytes))
+        Ok(self
+            .backend
+            .entry(id.as_bytes())?
+            .map(|entry| entry.stored_bytes))
     }
 
     /// Whether there is a record `id`.
@@ -166,9 +169,9 @@ impl Store {
     }
 
     fn item(&self, id: &RecordId) -> Result<Item> {
-        self.backend.get(id.as_bytes())?.ok_or_else(|| {
-            Error::new(ErrorKind::NotFound, format!("there is no record `{id}`"))
-        })
+        self.backend
+            .get(id.as_bytes())?
+            .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("there is no record `{id}`")))
     }
 }
 

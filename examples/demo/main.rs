@@ -9,11 +9,15 @@ mod sheet;
 mod table;
 
 use std::error::Error;
+use std::ffi::OsString;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use latentdb::{Database, ErrorKind, ImageFormat, Limits, PutOptions, psnr, read_image, write_image};
+use latentdb::{
+    Database, ErrorKind, ImageFormat, Limits, PutOptions, psnr, read_image, write_image,
+};
 use sheet::Sheet;
 use table::{Row, Table};
 
@@ -24,7 +28,8 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
-    if arguments.len() > 1 || arguments.iter().any(|a| a.to_string_lossy().starts_with('-')) {
+    let is_option = |argument: &OsString| argument.to_string_lossy().starts_with('-');
+    if arguments.len() > 1 || arguments.iter().any(is_option) {
         eprintln!("usage: cargo run --release --example demo -- [FOLDER_OF_IMAGES]");
         return ExitCode::from(2);
     }
@@ -39,8 +44,9 @@ fn main() -> ExitCode {
 
 /// The error and its causes in one line.
 fn chain(error: &(dyn Error + 'static)) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    let chain = std::iter::successors(Some(error), |&error| error.source());
+    let messages: Vec<_> = chain.map(ToString::to_string).collect();
+    messages.join(": ")
 }
 
 fn demo(folder: Option<&Path>) -> Outcome<()> {
@@ -53,6 +59,13 @@ fn demo(folder: Option<&Path>) -> Outcome<()> {
         None => samples::render_into(&output.join("samples"))?,
     };
 
+    let sheet_path = output.join("side-by-side.png");
+    match fs::remove_file(&sheet_path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(format!("can't replace {}: {error}", sheet_path.display()).into());
+        }
+        _ => {}
+    }
     let db = fresh_store(&output.join("store"))?;
     let mut sheet = Sheet::default();
     let mut table = Table::new();
@@ -71,11 +84,12 @@ fn demo(folder: Option<&Path>) -> Outcome<()> {
     }
     if table.is_empty() && failed == 0 {
         let folder = folder.unwrap_or(output);
-        return Err(format!("no file in {} is an image that can be read", folder.display()).into());
+        let folder = folder.display();
+        return Err(format!("no file in {folder} is an image that can be read").into());
     }
     if !table.is_empty() {
         table.finish();
-        write_sheet(&sheet, &output.join("side-by-side.png"))?;
+        write_sheet(&sheet, &sheet_path)?;
     }
     match failed {
         0 => Ok(()),
@@ -107,17 +121,25 @@ fn through_the_store(db: &Database, path: &Path, sheet: &mut Sheet) -> Outcome<R
 }
 
 fn kind_of(error: &(dyn Error + 'static)) -> Option<ErrorKind> {
-    error.downcast_ref::<latentdb::Error>().map(latentdb::Error::kind)
+    error
+        .downcast_ref::<latentdb::Error>()
+        .map(latentdb::Error::kind)
 }
 
 fn is_no_image(error: &(dyn Error + 'static)) -> bool {
-    matches!(kind_of(error), Some(ErrorKind::UnsupportedImage | ErrorKind::LimitExceeded))
+    matches!(
+        kind_of(error),
+        Some(ErrorKind::UnsupportedImage | ErrorKind::LimitExceeded)
+    )
 }
 
 fn concerns_all(error: &(dyn Error + 'static)) -> bool {
     use ErrorKind::{Full, Io, ModelNotFound, Poisoned, ProviderUnavailable, RuntimeUnavailable};
     kind_of(error).is_some_and(|kind| {
-        matches!(kind, RuntimeUnavailable | ProviderUnavailable | ModelNotFound | Poisoned | Full | Io)
+        matches!(
+            kind,
+            RuntimeUnavailable | ProviderUnavailable | ModelNotFound | Poisoned | Full | Io
+        )
     })
 }
 
@@ -144,11 +166,15 @@ fn fresh_store(path: &Path) -> Outcome<Database> {
         // Held until here: nobody else is writing to it.
         Ok(old) => {
             drop(old);
-            fs::remove_dir_all(path).map_err(|e| format!("can't remove the old {}: {e}", path.display()))?;
+            fs::remove_dir_all(path)
+                .map_err(|e| format!("can't remove the old {}: {e}", path.display()))?;
         }
         Err(error) if error.kind() == ErrorKind::StoreNotFound => {}
         Err(error) => {
-            let hint = format!("the last demo's store can't be removed safely; remove {} yourself", path.display());
+            let hint = format!(
+                "the last demo's store can't be removed safely; remove {} yourself",
+                path.display()
+            );
             return Err(format!("{hint}: {}", chain(&error)).into());
         }
     }
@@ -158,7 +184,10 @@ fn fresh_store(path: &Path) -> Outcome<Database> {
 fn write_sheet(sheet: &Sheet, path: &Path) -> Outcome<()> {
     let bytes = write_image(&sheet.to_pixels()?, ImageFormat::Png)?;
     fs::write(path, bytes).map_err(|e| format!("can't write {}: {e}", path.display()))?;
-    println!("Originals (left) beside what came back (right): {}", path.display());
+    println!(
+        "Originals (left) beside what came back (right): {}",
+        path.display()
+    );
     for note in sheet.notes() {
         println!("{note}");
     }

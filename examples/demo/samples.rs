@@ -12,8 +12,13 @@ use crate::scenes::SCENES;
 
 /// Renders every scene into `folder`; the files' paths, by name.
 pub(crate) fn render_into(folder: &Path) -> Outcome<Vec<PathBuf>> {
-    eprintln!("rendering {} samples into {} ...", SCENES.len(), folder.display());
-    fs::create_dir_all(folder).map_err(|e| format!("can't make the folder {}: {e}", folder.display()))?;
+    eprintln!(
+        "rendering {} samples into {} ...",
+        SCENES.len(),
+        folder.display()
+    );
+    fs::create_dir_all(folder)
+        .map_err(|e| format!("can't make the folder {}: {e}", folder.display()))?;
     let mut paths = Vec::new();
     for scene in &SCENES {
         let (width, height) = scene.size;

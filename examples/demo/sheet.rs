@@ -37,7 +37,12 @@ impl Sheet {
             if longest <= MAX_SIDE {
                 return Ok(image.clone());
             }
-            Resize { width, height, center_crop: false }.apply(image)
+            Resize {
+                width,
+                height,
+                center_crop: false,
+            }
+            .apply(image)
         };
         self.scaled += u32::from(longest > MAX_SIDE);
         self.height += height + if self.rows.is_empty() { 0 } else { GAP };
@@ -84,5 +89,50 @@ impl Sheet {
             top += (left.height() + GAP) as usize;
         }
         Pixels::from_rgb(width, height, bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grey(width: u32, height: u32, value: u8) -> Pixels {
+        let bytes = vec![value; (width * height * 3) as usize];
+        Pixels::from_rgb(width, height, bytes).unwrap()
+    }
+
+    #[test]
+    fn rows_lie_below_each_other_with_the_original_left() {
+        let mut sheet = Sheet::default();
+        sheet.add(&grey(3, 2, 10), &grey(3, 2, 20)).unwrap();
+        sheet.add(&grey(1, 1, 30), &grey(1, 1, 40)).unwrap();
+        let pixels = sheet.to_pixels().unwrap();
+        assert_eq!(
+            (pixels.width(), pixels.height()),
+            (3 + GAP + 3, 2 + GAP + 1)
+        );
+        let at = |x, y| pixels.crop(x, y, 1, 1).unwrap().as_rgb()[0];
+        assert_eq!([at(2, 1), at(3, 1), at(3 + GAP, 1)], [10, BACKGROUND, 20]);
+        assert_eq!([at(0, 2 + GAP), at(1 + GAP, 2 + GAP)], [30, 40]);
+        assert!(sheet.notes().is_empty());
+    }
+
+    #[test]
+    fn large_images_are_shown_smaller_and_too_many_left_out_and_both_is_said() {
+        let mut sheet = Sheet::default();
+        let wide = grey(2 * MAX_SIDE, 3, 10);
+        sheet.add(&wide, &wide).unwrap();
+        let tall = grey(1, MAX_SIDE, 10);
+        for _ in 0..20 {
+            sheet.add(&tall, &tall).unwrap();
+        }
+        let pixels = sheet.to_pixels().unwrap();
+        assert_eq!(pixels.width(), 2 * MAX_SIDE + GAP);
+        assert!(pixels.height() <= MAX_HEIGHT);
+        let notes = sheet.notes().join(" ");
+        assert!(
+            notes.contains("1 of 16 rows") && notes.contains("5 more images"),
+            "{notes}"
+        );
     }
 }

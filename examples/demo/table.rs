@@ -36,7 +36,14 @@ impl Table {
     /// Prints the row; before the first one the heading.
     pub(crate) fn add(&mut self, row: Row) {
         if self.rows.is_empty() {
-            line("image", "size", "source bytes", "stored bytes", "bits/px", "PSNR dB");
+            line(
+                "image",
+                "size",
+                "source bytes",
+                "stored bytes",
+                "bits/px",
+                "PSNR dB",
+            );
             println!("{}", "-".repeat(80));
         }
         line(
@@ -50,35 +57,63 @@ impl Table {
         self.rows.push(row);
     }
 
-    /// Prints the sums and means.
+    /// Prints the sums, the mean PSNR, and the bits over all pixels.
     pub(crate) fn finish(&self) {
         let sum = |of: fn(&Row) -> u64| self.rows.iter().map(of).sum::<u64>();
-        let mean = |of: fn(&Row) -> f64| self.rows.iter().map(of).sum::<f64>() / self.rows.len() as f64;
-        let (source, stored) = (sum(|row| row.source_bytes), sum(|row| row.stored_bytes));
+        let source = sum(|row| row.source_bytes);
+        let stored = sum(|row| row.stored_bytes);
+        let pixels = sum(|row| u64::from(row.size.0) * u64::from(row.size.1));
+        let count = self.rows.len();
+        let mean = self.rows.iter().map(|row| row.psnr).sum::<f64>() / count as f64;
         println!("{}", "-".repeat(80));
         line(
-            "total, mean",
-            &format!("{} images", self.rows.len()),
+            "total (PSNR: mean)",
+            &format!("{count} image{}", if count == 1 { "" } else { "s" }),
             &source.to_string(),
             &stored.to_string(),
-            &format!("{:.3}", mean(|row| row.bits_per_pixel)),
-            &format!("{:.2}", mean(|row| row.psnr)),
+            &format!("{:.3}", 8.0 * stored as f64 / pixels as f64),
+            &format!("{mean:.2}"),
         );
-        println!("\nBytes of the source files to bytes stored: {:.1} to 1.", source as f64 / stored as f64);
+        let ratio = source as f64 / stored as f64;
+        println!("\nBytes of the source files to bytes stored: {ratio:.1} to 1.");
     }
 }
 
 fn line(name: &str, size: &str, source: &str, stored: &str, bits_per_pixel: &str, psnr: &str) {
-    println!("{name:<NAME_WIDTH$} {size:>11} {source:>13} {stored:>12} {bits_per_pixel:>7} {psnr:>8}");
+    println!(
+        "{name:<NAME_WIDTH$} {size:>11} {source:>13} {stored:>12} {bits_per_pixel:>7} {psnr:>8}"
+    );
 }
 
 /// The name in the width of its column, in ASCII.
 fn short(name: &str) -> String {
-    let ascii = |c: char| if c == ' ' || c.is_ascii_graphic() { c } else { '?' };
+    let ascii = |c: char| {
+        if c == ' ' || c.is_ascii_graphic() {
+            c
+        } else {
+            '?'
+        }
+    };
     let name: String = name.chars().map(ascii).collect();
     if name.len() <= NAME_WIDTH {
         return name;
     }
     // The end tells more: numbers, the format.
     format!("..{}", &name[name.len() - (NAME_WIDTH - 2)..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_cut_in_front_and_shown_in_ascii() {
+        assert_eq!(short("a photo.png"), "a photo.png");
+        assert_eq!(short("caf\u{e9}\n.png"), "caf??.png");
+        let cut = short(&format!("{}0017.png", "x".repeat(100)));
+        assert!(
+            cut.len() == NAME_WIDTH && cut.starts_with("..x") && cut.ends_with("x0017.png"),
+            "{cut}"
+        );
+    }
 }

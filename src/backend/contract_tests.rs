@@ -85,7 +85,10 @@ fn operations_of_a_batch_take_effect_in_their_order() {
         assert_eq!(backend.get(b"a").unwrap().unwrap().bytes, b"2");
         assert_eq!(backend.get(b"b").unwrap(), None);
         let twice = vec![delete(b"a"), delete(b"a")];
-        assert_eq!(backend.apply(twice).unwrap_err().kind(), ErrorKind::NotFound);
+        assert_eq!(
+            backend.apply(twice).unwrap_err().kind(),
+            ErrorKind::NotFound
+        );
         assert!(backend.get(b"a").unwrap().is_some());
     });
 }
@@ -114,7 +117,9 @@ fn a_scan_is_ordered_bytewise_and_keeps_to_prefix_and_start() {
 fn sizes_outside_the_contract_are_refused() {
     every_backend(|backend| {
         for key in [&b""[..], &[b'k'; 513]] {
-            let error = backend.apply(vec![put(key, b"x", Mode::Create)]).unwrap_err();
+            let error = backend
+                .apply(vec![put(key, b"x", Mode::Create)])
+                .unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidInput);
         }
         let operation = Operation::Put {
@@ -132,9 +137,7 @@ fn sizes_outside_the_contract_are_refused() {
 fn threads_that_race_to_create_one_key_have_exactly_one_winner() {
     every_backend(|backend| {
         let winners = std::thread::scope(|scope| {
-            let race = |n: u8| {
-                move || backend.apply(vec![put(b"one", &[n], Mode::Create)]).is_ok()
-            };
+            let race = |n: u8| move || backend.apply(vec![put(b"one", &[n], Mode::Create)]).is_ok();
             let threads: Vec<_> = (0..8).map(|n| scope.spawn(race(n))).collect();
             let results = threads.into_iter().map(|thread| thread.join().unwrap());
             results.filter(|&won| won).count()

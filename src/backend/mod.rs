@@ -165,7 +165,9 @@ pub(crate) fn check_batch(
         };
         let text = || String::from_utf8_lossy(key).into_owned();
         match operation {
-            Operation::Put { mode: Mode::Create, .. } if there => {
+            Operation::Put {
+                mode: Mode::Create, ..
+            } if there => {
                 return Err(Error::new(
                     ErrorKind::AlreadyExists,
                     format!("`{}` exists already", text()),

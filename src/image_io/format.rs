@@ -115,11 +115,10 @@ impl ImageFormat {
         }
     }
 
-    /// The longest side that the format's header can state, in pixels: 14 bits plus one in a WebP, 16 bits
-    /// in JPEG, GIF and TGA, 31 bits in PNG and BMP.
+    /// The longest side, in pixels: what the header has bits for, but in a WebP the 16383 of libwebp.
     pub(super) fn max_side(self) -> u32 {
         match self {
-            Self::WebP => 1 << 14,
+            Self::WebP => 0x3fff,
             Self::Jpeg | Self::Gif | Self::Tga => 0xffff,
             Self::Png | Self::Bmp => 0x7fff_ffff,
             Self::Tiff | Self::Qoi | Self::Pnm => u32::MAX,

@@ -1,9 +1,10 @@
-//! File bytes to [`Pixels`](crate::pixels::Pixels) and back; the only user of `image` and `fast_image_resize`.
+//! File bytes to [`Pixels`](crate::pixels::Pixels) and back; the only user of `image`.
 //!
 //! Invariant: what is read is a whole image or an error. A file's name is shown to people and never
 //! trusted, and no memory is taken for pixels before the header's size has passed the [`Limits`].
 
 mod format;
+mod inspect;
 mod read;
 mod resize;
 mod write;

@@ -8,8 +8,8 @@ use crate::pixels::Pixels;
 
 /// A size to bring images to, by an antialiased bicubic filter.
 ///
-/// Without `center_crop` the image is stretched to the new aspect ratio. The bytes are those of Pillow up to 12;
-/// Pillow 13 differs where an image gets wider and at the same time so much lower that it goes down first.
+/// Without `center_crop` the image is stretched to the new aspect ratio. The bytes are those of Pillow up to 12,
+/// which goes across before it goes down; for some new aspect ratios Pillow 13 takes the other order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Resize {
     /// Width in pixels.
@@ -62,7 +62,10 @@ impl Resize {
     fn crop_box(&self, pixels: &Pixels) -> (u32, u32, u32, u32) {
         let (width, height) = (pixels.width(), pixels.height());
         let fit = |other_side: u32, to: u32, other_to: u32, side: u32| {
-            let (twice, divisor) = (2 * u64::from(other_side) * u64::from(to), u64::from(other_to));
+            let (twice, divisor) = (
+                2 * u64::from(other_side) * u64::from(to),
+                u64::from(other_to),
+            );
             let rounded = (twice + divisor) / (2 * divisor);
             rounded.clamp(1, side.into()) as u32
         };
@@ -154,4 +157,101 @@ fn down(pixels: &Pixels, height: u32) -> Result<Pixels> {
         sums.fill(HALF);
     }
     Pixels::from_rgb(pixels.width(), height, rgb)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    /// An image with soft and hard edges, from a formula that is quickly written in any language.
+    fn formula(width: u32, height: u32) -> Pixels {
+        let value = |x: u32, y: u32, c: u32| (x * x * 7 + y * 13 + x * y * 5 + c * 61) as u8;
+        let pixel = |x, y| [value(x, y, 0), value(x, y, 1), value(x, y, 2)];
+        let row = |y| (0..width).flat_map(move |x| pixel(x, y));
+        Pixels::from_rgb(width, height, (0..height).flat_map(row).collect()).unwrap()
+    }
+
+    fn resized(pixels: &Pixels, width: u32, height: u32, center_crop: bool) -> Pixels {
+        let resize = Resize {
+            width,
+            height,
+            center_crop,
+        };
+        resize.apply(pixels).unwrap()
+    }
+
+    /// The values are what Pillow 12.0.0 gives for the same images; 13.0.0 gives them too.
+    #[test]
+    fn the_bytes_are_pillows() {
+        #[rustfmt::skip]
+        let cases: [(_, _, &[u8]); 4] = [
+            ((3, 2), (4, 3), &[
+                0, 60, 121, 2, 63, 124, 14, 75, 136, 27, 88, 149, 6, 67, 128, 11, 72, 133, 26, 87, 148,
+                41, 102, 163, 13, 74, 135, 20, 81, 142, 37, 98, 159, 54, 115, 176,
+            ]),
+            ((7, 5), (3, 2), &[
+                19, 81, 148, 95, 151, 162, 166, 120, 109, 58, 125, 188, 153, 157, 120, 133, 125, 141,
+            ]),
+            ((7, 5), (1, 1), &[106, 129, 145]),
+            ((40, 30), (3, 2), &[
+                128, 129, 130, 133, 126, 132, 126, 129, 133, 128, 126, 130, 131, 127, 131, 129, 122, 128,
+            ]),
+        ];
+        for ((width, height), (to_width, to_height), expected) in cases {
+            let found = resized(&formula(width, height), to_width, to_height, false);
+            assert_eq!(found.as_rgb(), expected, "{width}x{height}");
+        }
+    }
+
+    /// Pillow's crop at (w - 5) / 2 rounded down, then its resize: two columns are cut from a width of 7, three
+    /// from a width of 8, where the odd one goes from the right.
+    #[test]
+    fn a_centred_square_is_cut_out_first() {
+        let expected = [
+            20, 81, 145, 74, 141, 184, 169, 166, 89, 53, 115, 183, 122, 178, 155, 193, 106, 78, 85,
+            154, 215, 176, 172, 82, 129, 77, 141,
+        ];
+        assert_eq!(resized(&formula(7, 5), 3, 3, true).as_rgb(), expected);
+        assert_eq!(resized(&formula(8, 5), 3, 3, true).as_rgb(), expected);
+    }
+
+    #[test]
+    fn the_crop_has_the_new_aspect_ratio_and_lies_inside() {
+        let crop = |from: (u32, u32), to: (u32, u32)| {
+            let resize = Resize {
+                width: to.0,
+                height: to.1,
+                center_crop: true,
+            };
+            resize.crop_box(&formula(from.0, from.1))
+        };
+        assert_eq!(crop((768, 512), (256, 256)), (128, 0, 512, 512));
+        assert_eq!(crop((512, 769), (64, 64)), (0, 128, 512, 512));
+        assert_eq!(crop((768, 512), (3, 2)), (0, 0, 768, 512));
+        assert_eq!(crop((100, 100), (16, 9)), (0, 22, 100, 56));
+        assert_eq!(crop((5, 100), (1000, 1)), (0, 49, 5, 1));
+    }
+
+    #[test]
+    fn the_same_size_is_the_same_image_and_one_pixel_fills_any() {
+        assert_eq!(resized(&formula(7, 5), 7, 5, true), formula(7, 5));
+        let flat = resized(&formula(1, 1), 40, 9, false);
+        assert!(flat.as_rgb().chunks(3).all(|pixel| pixel == [0, 61, 122]));
+    }
+
+    #[test]
+    fn sizes_without_pixels_or_with_too_many_are_refused() {
+        for (width, height) in [(0, 5), (5, 0), (u32::MAX, u32::MAX), (1 << 26, 1)] {
+            let resize = Resize {
+                width,
+                height,
+                center_crop: false,
+            };
+            let error = resize.apply(&formula(7, 5)).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput);
+            let sizes = format!("7x5 pixels can't be resized to {width}x{height}");
+            assert!(error.to_string().contains(&sizes), "{error}");
+        }
+    }
 }

@@ -6,6 +6,7 @@ mod npy;
 mod safetensors;
 
 use std::path::Path;
+use std::str::FromStr;
 
 use half::{bf16, f16};
 
@@ -30,15 +31,26 @@ impl LatentFormat {
     /// `InvalidInput` for any other ending.
     pub fn from_path(path: &Path) -> Result<Self> {
         let ending = path.extension().unwrap_or_default();
-        if ending.eq_ignore_ascii_case("safetensors") {
-            Ok(Self::Safetensors)
-        } else if ending.eq_ignore_ascii_case("npy") {
-            Ok(Self::Npy)
-        } else {
-            Err(Error::invalid(format!(
+        ending.to_string_lossy().parse().map_err(|_| {
+            Error::invalid(format!(
                 "the ending of {} names no latent format: known are safetensors, npy",
                 path.display()
-            )))
+            ))
+        })
+    }
+}
+
+impl FromStr for LatentFormat {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        match name.to_ascii_lowercase().as_str() {
+            "safetensors" => Ok(Self::Safetensors),
+            "npy" => Ok(Self::Npy),
+            _ => Err(Error::invalid(format!(
+                "`{}` is no latent format: known are safetensors, npy",
+                name.escape_debug()
+            ))),
         }
     }
 }
@@ -71,7 +83,9 @@ pub fn read_latent(bytes: &[u8], name: &str) -> Result<LatentFile> {
     } else {
         safetensors::read(bytes)
     };
-    read.map_err(|error| Error::invalid(format!("{name} can't be read as a latent")).with_source(error))
+    read.map_err(|error| {
+        Error::invalid(format!("{name} can't be read as a latent")).with_source(error)
+    })
 }
 
 /// The bytes of a latent file; the same latent always gives the same bytes. An npy file keeps the values alone.
@@ -168,7 +182,10 @@ fn rounded(values: impl Iterator<Item = f32>) -> Result<Vec<f16>> {
 
 /// The values as they lie in both formats.
 fn le_bytes(latent: &Latent) -> impl Iterator<Item = u8> {
-    latent.as_slice().iter().flat_map(|value| value.to_le_bytes())
+    latent
+        .as_slice()
+        .iter()
+        .flat_map(|value| value.to_le_bytes())
 }
 
 #[cfg(test)]
@@ -210,7 +227,10 @@ mod tests {
         let bytes = write_latent(&file(), LatentFormat::Npy).unwrap();
         let read = read_latent(&bytes, "a").unwrap();
         assert_eq!(read.latent, file().latent);
-        assert_eq!((read.latent_space, read.encoder, read.size), (None, None, None));
+        assert_eq!(
+            (read.latent_space, read.encoder, read.size),
+            (None, None, None)
+        );
     }
 
     #[test]
@@ -245,7 +265,12 @@ mod tests {
         let error = latent(-65520.0).unwrap_err();
         assert_eq!(error.to_string(), "value 1 is -65520: f16 ends at 65504");
         assert!(latent(f32::NAN).unwrap_err().to_string().contains("NaN"));
-        assert!(latent(f32::INFINITY).unwrap_err().to_string().contains("inf"));
+        assert!(
+            latent(f32::INFINITY)
+                .unwrap_err()
+                .to_string()
+                .contains("inf")
+        );
     }
 
     #[test]
@@ -256,7 +281,13 @@ mod tests {
             assert_eq!(latent.shape().to_string(), "2x2x3");
         }
         let absurd = usize::MAX;
-        for shape in [&[12][..], &[2, 2, 2, 3], &[1, 1, 2, 2, 3], &[0, 2, 3], &[absurd, absurd, 1]] {
+        for shape in [
+            &[12][..],
+            &[2, 2, 2, 3],
+            &[1, 1, 2, 2, 3],
+            &[0, 2, 3],
+            &[absurd, absurd, 1],
+        ] {
             assert!(parse(shape, Element::F16, &bytes).is_err(), "{shape:?}");
         }
     }

@@ -159,7 +159,10 @@ mod tests {
             (header("'<f2'", "False", "2, 2, 3"), "tuple"),
             (header("'<f2'", "False", "(99999999999999999999,)"), "tuple"),
             (header("'<f2'", "False", "(12,)"), "[12]"),
-            (header("'<f2'", "False", "(4000000000, 4000000000, 4000000000)"), "4000000000"),
+            (
+                header("'<f2'", "False", "(4000000000, 4000000000, 4000000000)"),
+                "4000000000",
+            ),
             (header("'<f2'", "False", "(2, 2, 4)"), "takes 32 bytes"),
             ("{'descr': '<f2'}".to_owned(), "no `shape`"),
         ] {
@@ -173,10 +176,7 @@ mod tests {
 
     #[test]
     fn numpys_own_files_are_read() {
-        let folder = Path::new(concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/../shared/latents/sd"
-        ));
+        let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/latents/sd"));
         if !folder.is_dir() {
             eprintln!("SKIPPED: no latents at {}", folder.display());
             return;

@@ -42,7 +42,11 @@ pub(super) fn read(bytes: &[u8]) -> Result<LatentFile> {
     let size = match (metadata("width"), metadata("height")) {
         (Some(width), Some(height)) => Some(size(&width, &height)?),
         (None, None) => None,
-        _ => return Err(Error::invalid("the metadata has only one of width and height")),
+        _ => {
+            return Err(Error::invalid(
+                "the metadata has only one of width and height",
+            ));
+        }
     };
     Ok(LatentFile {
         latent: parse(tensor.shape(), element, tensor.data())?,
@@ -84,7 +88,7 @@ pub(super) fn write(file: &LatentFile) -> Vec<u8> {
         },
     });
     let mut header = header.to_string();
-    while header.len() % 8 != 0 {
+    while !header.len().is_multiple_of(8) {
         header.push(' ');
     }
     let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
@@ -103,7 +107,12 @@ mod tests {
 
     /// A file whose header is `header`.
     fn bytes(header: &str, data: &[u8]) -> Vec<u8> {
-        [&(header.len() as u64).to_le_bytes(), header.as_bytes(), data].concat()
+        [
+            &(header.len() as u64).to_le_bytes(),
+            header.as_bytes(),
+            data,
+        ]
+        .concat()
     }
 
     fn tensor(dtype: &str, data: &[u8]) -> Vec<u8> {
@@ -116,7 +125,10 @@ mod tests {
 
     fn with_metadata(metadata: &str) -> Vec<u8> {
         let latent = r#""latent":{"dtype":"F16","shape":[1,1,1],"data_offsets":[0,2]}"#;
-        bytes(&format!(r#"{{"__metadata__":{metadata},{latent}}}"#), &[0, 0])
+        bytes(
+            &format!(r#"{{"__metadata__":{metadata},{latent}}}"#),
+            &[0, 0],
+        )
     }
 
     #[test]
@@ -167,7 +179,10 @@ mod tests {
     #[test]
     fn several_tensors_are_refused_with_their_names() {
         let one = |name, at| {
-            format!(r#""{name}":{{"dtype":"U8","shape":[1],"data_offsets":[{at},{}]}}"#, at + 1)
+            format!(
+                r#""{name}":{{"dtype":"U8","shape":[1],"data_offsets":[{at},{}]}}"#,
+                at + 1
+            )
         };
         let header = format!("{{{},{}}}", one("mean", 0), one("logvar", 1));
         let reason = refusal(&bytes(&header, &[0, 0]));

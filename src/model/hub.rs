@@ -99,13 +99,26 @@ impl Hub {
     /// # Errors
     /// `ModelNotFound`, naming those that are known.
     pub fn model(&self, name: &str) -> Result<&ModelSpec> {
-        let known = || self.models.iter().map(|m| m.name.as_str()).collect::<Vec<_>>().join(", ");
-        self.models.iter().find(|model| model.name == name).ok_or_else(|| {
-            Error::new(
-                ErrorKind::ModelNotFound,
-                format!("there is no model `{}` (known: {})", name.escape_debug(), known()),
-            )
-        })
+        let known = || {
+            self.models
+                .iter()
+                .map(|m| m.name.as_str())
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        self.models
+            .iter()
+            .find(|model| model.name == name)
+            .ok_or_else(|| {
+                Error::new(
+                    ErrorKind::ModelNotFound,
+                    format!(
+                        "there is no model `{}` (known: {})",
+                        name.escape_debug(),
+                        known()
+                    ),
+                )
+            })
     }
 
     /// `scaling_factor` and `shift_factor` of a latent space: a diffusion model works on
@@ -114,14 +127,19 @@ impl Hub {
     /// # Errors
     /// `InvalidInput` if neither a known model nor the table of common spaces names it.
     pub fn scaling(&self, latent_space: &str) -> Result<(f64, f64)> {
-        let model = self.models.iter().find(|model| model.latent_space == latent_space);
+        let model = self
+            .models
+            .iter()
+            .find(|model| model.latent_space == latent_space);
         let factors = model.map(|model| (model.scaling_factor, model.shift_factor));
-        factors.or_else(|| spaces::factors(latent_space)).ok_or_else(|| {
-            Error::invalid(format!(
-                "the scaling of the latent space `{}` is not known",
-                latent_space.escape_debug()
-            ))
-        })
+        factors
+            .or_else(|| spaces::factors(latent_space))
+            .ok_or_else(|| {
+                Error::invalid(format!(
+                    "the scaling of the latent space `{}` is not known",
+                    latent_space.escape_debug()
+                ))
+            })
     }
 
     /// Refuses a latent whose shape can't belong to an image of `width` x `height` pixels in
@@ -140,16 +158,19 @@ impl Hub {
                 ),
             ))
         };
-        let model = self.models.iter().find(|model| model.latent_space == latent_space);
+        let model = self
+            .models
+            .iter()
+            .find(|model| model.latent_space == latent_space);
         if let Some(model) = model {
             let expected = model.latent_shape(width, height);
             if shape != expected {
                 return mismatch(format!("the shape {expected}"));
             }
-        } else if let Some(channels) = spaces::channels(latent_space) {
-            if shape.channels != channels {
-                return mismatch(format!("{channels} channels"));
-            }
+        } else if let Some(channels) = spaces::channels(latent_space)
+            && shape.channels != channels
+        {
+            return mismatch(format!("{channels} channels"));
         }
         Ok(())
     }
@@ -218,7 +239,11 @@ impl Hub {
         let whole = session.decode(latent, spec.spatial_compression_ratio)?;
         let exact = (whole.width(), whole.height()) == (width, height);
         Ok(Decoded {
-            pixels: if exact { whole } else { whole.crop(0, 0, width, height)? },
+            pixels: if exact {
+                whole
+            } else {
+                whole.crop(0, 0, width, height)?
+            },
             decoder: spec.name.clone(),
             provider: session.provider,
         })
@@ -234,7 +259,9 @@ impl Hub {
             .iter()
             .filter(|model| model.latent_space == latent_space && model.decoder.is_some());
         let first = fit.clone().next();
-        let best = fit.find(|model| Some(model.name.as_str()) == preferred).or(first);
+        let best = fit
+            .find(|model| Some(model.name.as_str()) == preferred)
+            .or(first);
         best.map(|model| model.name.as_str()).ok_or_else(|| {
             Error::new(
                 ErrorKind::ModelNotFound,

@@ -54,7 +54,11 @@ impl Runtime {
         let mut add = |origin, path: PathBuf| found.push(Candidate { origin, path });
         // A folder is as good as the library in it.
         let library = |path: &Path| {
-            if path.is_dir() { path.join(LIBRARY) } else { path.to_path_buf() }
+            if path.is_dir() {
+                path.join(LIBRARY)
+            } else {
+                path.to_path_buf()
+            }
         };
         if let Some(path) = explicit {
             add("given", library(path));
@@ -66,7 +70,10 @@ impl Runtime {
         if let Some(folder) = executable.ok().as_deref().and_then(Path::parent) {
             add("the executable's folder", folder.join(LIBRARY));
             if let Some(parent) = folder.parent() {
-                add("beside the executable's folder", parent.join("onnxruntime").join(LIBRARY));
+                add(
+                    "beside the executable's folder",
+                    parent.join("onnxruntime").join(LIBRARY),
+                );
             }
         }
         if let Some(folder) = Self::user_folder() {
@@ -105,7 +112,10 @@ impl Runtime {
                 other => other,
             };
         }
-        Err(Error::new(ErrorKind::RuntimeUnavailable, "ONNX Runtime was not found"))
+        Err(Error::new(
+            ErrorKind::RuntimeUnavailable,
+            "ONNX Runtime was not found",
+        ))
     }
 
     /// Loads the library at `path`.
@@ -114,7 +124,9 @@ impl Runtime {
     /// `RuntimeUnavailable` if it can't be loaded, is no ONNX Runtime, is older than 1.17, or
     /// another one was loaded before in this process.
     pub fn load(path: &Path) -> Result<Self> {
-        let mut loaded = LOADED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut loaded = LOADED
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         let unavailable = |what: String| Error::new(ErrorKind::RuntimeUnavailable, what);
         if let Some(runtime) = &*loaded {
             if runtime.path == path {
@@ -126,7 +138,12 @@ impl Runtime {
                 path.display()
             )));
         }
-        let failed = || unavailable(format!("ONNX Runtime can't be loaded from {}", path.display()));
+        let failed = || {
+            unavailable(format!(
+                "ONNX Runtime can't be loaded from {}",
+                path.display()
+            ))
+        };
         let builder = ort::init_from(path).map_err(|e| failed().with_source(e))?;
         let environment = builder
             .with_name("latentdb")
@@ -222,7 +239,8 @@ mod tests {
 
     #[test]
     fn the_version_is_read_from_the_build_information() {
-        let info = "ORT Build Info: git-branch=rel-1.31.1, git-commit-id=26250ae, build type=Release";
+        let info =
+            "ORT Build Info: git-branch=rel-1.31.1, git-commit-id=26250ae, build type=Release";
         assert_eq!(version_of(info), "1.31.1");
         assert_eq!(version_of(""), "of unknown version");
     }

@@ -39,11 +39,13 @@ pub(super) fn options(runtime: &Runtime, provider: Provider) -> Result<SessionBu
     let Provider::Cuda(device) = provider else {
         return Ok(builder);
     };
+    let no_device = || Error::invalid(format!("there can't be a CUDA device {device}"));
+    let device = i32::try_from(device).map_err(|_| no_device())?;
     runtime.preload_cuda();
     // Each new shape costs a search for the best convolution: measured on the exhaustive search,
     // 634 ms a shape; on the heuristic one, 2 ms.
     let cuda = ep::CUDA::default()
-        .with_device_id(device as i32)
+        .with_device_id(device)
         .with_conv_algorithm_search(ep::cuda::ConvAlgorithmSearch::Heuristic)
         .build()
         .error_on_failure();
@@ -64,10 +66,15 @@ impl Session {
             let cuda = Self::load(runtime, Provider::Cuda(0), name, graph);
             return cuda.or_else(|_| Self::load(runtime, Provider::Cpu, name, graph));
         }
-        let inner = options(runtime, provider)?.commit_from_memory(graph).map_err(|e| {
-            Error::new(ErrorKind::Inference, format!("{name} can't be loaded on {provider}"))
+        let inner = options(runtime, provider)?
+            .commit_from_memory(graph)
+            .map_err(|e| {
+                Error::new(
+                    ErrorKind::Inference,
+                    format!("{name} can't be loaded on {provider}"),
+                )
                 .with_source(e)
-        })?;
+            })?;
         Ok(Self {
             inner: Mutex::new(inner),
             provider,
@@ -91,8 +98,11 @@ impl Session {
             return Err(wrong_shape(&expected, found));
         }
         Latent::new(shape, values.to_vec()).map_err(|e| {
-            Error::new(ErrorKind::Inference, "the encoder made a latent that can't be kept")
-                .with_source(e)
+            Error::new(
+                ErrorKind::Inference,
+                "the encoder made a latent that can't be kept",
+            )
+            .with_source(e)
         })
     }
 

@@ -59,7 +59,10 @@ pub(crate) fn compress(latent: &Latent) -> Result<Vec<u8>> {
     let values = latent.as_slice();
     let planes = [
         values.iter().map(|v| (v.to_bits() >> 8) as u8).collect(),
-        values.iter().map(|v| v.to_bits() as u8).collect::<Vec<u8>>(),
+        values
+            .iter()
+            .map(|v| v.to_bits() as u8)
+            .collect::<Vec<u8>>(),
     ];
     let [high, low] = planes.map(|plane| zstd::bulk::compress(&plane, ZSTD_LEVEL));
     let failed = |e| Error::new(ErrorKind::Io, "zstd can't compress the latent").with_source(e);
@@ -86,9 +89,8 @@ pub(crate) fn decompress(shape: LatentShape, payload: &[u8]) -> Result<Latent> {
         if values / MAX_VALUES_PER_BYTE > frame.len() {
             return Err(damaged());
         }
-        let plane = zstd::bulk::decompress(frame, values).map_err(|e| {
-            Error::corrupted("zstd can't decompress the latent").with_source(e)
-        })?;
+        let plane = zstd::bulk::decompress(frame, values)
+            .map_err(|e| Error::corrupted("zstd can't decompress the latent").with_source(e))?;
         if plane.len() == values {
             Ok(plane)
         } else {
@@ -128,7 +130,9 @@ mod tests {
     fn noise_grows_by_less_than_one_percent_and_some_bytes() {
         let mut state = 1u64;
         let noise: Vec<f16> = std::iter::repeat_with(|| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
             f16::from_bits((state >> 48) as u16)
         })
         .filter(|v| v.is_finite())

@@ -31,7 +31,11 @@ impl std::fmt::Display for EncoderStamp {
         f.write_str(&self.name)?;
         match self.fingerprint {
             Some(fingerprint) => {
-                write!(f, " {}", &blake3::Hash::from_bytes(fingerprint).to_hex()[..12])
+                write!(
+                    f,
+                    " {}",
+                    &blake3::Hash::from_bytes(fingerprint).to_hex()[..12]
+                )
             }
             None => Ok(()),
         }
@@ -99,7 +103,10 @@ impl RecordHeader {
     /// Refuses names that a listing could not show.
     pub(crate) fn check(&self) -> Result<()> {
         let encoder = self.encoder.as_ref().map(|e| ("encoder", &e.name));
-        for (what, name) in [("latent space", &self.latent_space)].into_iter().chain(encoder) {
+        for (what, name) in [("latent space", &self.latent_space)]
+            .into_iter()
+            .chain(encoder)
+        {
             check_name(what, name)?;
         }
         if self.width == 0 || self.height == 0 {
@@ -286,8 +293,7 @@ impl Raw {
             created_ms: self.created_ms,
             unknown: self.unknown,
         };
-        let contradiction =
-            |e| Error::corrupted("the header contradicts itself").with_source(e);
+        let contradiction = |e| Error::corrupted("the header contradicts itself").with_source(e);
         header.check().map_err(contradiction)?;
         Ok(header)
     }

@@ -86,7 +86,13 @@ mod tests {
 
     #[test]
     fn ids_of_1_to_512_bytes_without_control_characters_are_taken() {
-        for good in ["a", "photos/2026/été 01.jpg", "../up", &"x".repeat(512), "日本"] {
+        for good in [
+            "a",
+            "photos/2026/été 01.jpg",
+            "../up",
+            &"x".repeat(512),
+            "日本",
+        ] {
             assert_eq!(RecordId::new(good).unwrap().as_str(), good);
         }
     }
@@ -95,9 +101,15 @@ mod tests {
     fn every_other_id_is_refused_with_its_reason() {
         for (bad, reason) in [
             ("", "the id is empty"),
-            (&"x".repeat(5000), "the id has 5000 bytes, more than the 512 allowed"),
+            (
+                &"x".repeat(5000),
+                "the id has 5000 bytes, more than the 512 allowed",
+            ),
             ("a\nb", "the id has the control character \\u{a} at byte 1"),
-            ("a\u{85}", "the id has the control character \\u{85} at byte 1"),
+            (
+                "a\u{85}",
+                "the id has the control character \\u{85} at byte 1",
+            ),
             ("\0", "the id has the control character \\u{0} at byte 0"),
         ] {
             assert_eq!(RecordId::new(bad).unwrap_err().to_string(), reason);

@@ -95,7 +95,9 @@ fn split(bytes: &[u8]) -> Result<(&[u8], &[u8])> {
     }
     // The checksum comes before the version: a damaged version must not read as a newer one.
     if XxHash3_64::oneshot(content) != u64::from_le_bytes(*checksum) {
-        return Err(Error::corrupted("the record's checksum doesn't match its bytes"));
+        return Err(Error::corrupted(
+            "the record's checksum doesn't match its bytes",
+        ));
     }
     let version = u16::from_le_bytes([v0, v1]);
     if version != VERSION {

@@ -57,11 +57,17 @@ fn with_header(change: impl Fn(&mut Vec<u8>)) -> Vec<u8> {
 #[test]
 fn a_record_comes_back_as_it_was() {
     let mut record = record();
-    assert_eq!(Record::from_bytes(&record.to_bytes().unwrap()).unwrap(), record);
+    assert_eq!(
+        Record::from_bytes(&record.to_bytes().unwrap()).unwrap(),
+        record
+    );
     record.header.encoder = None;
     record.header.source = None;
     record.header.preparation.clear();
-    assert_eq!(Record::from_bytes(&record.to_bytes().unwrap()).unwrap(), record);
+    assert_eq!(
+        Record::from_bytes(&record.to_bytes().unwrap()).unwrap(),
+        record
+    );
 }
 
 #[test]
@@ -112,12 +118,15 @@ fn a_newer_version_is_refused_by_both_numbers() {
     let checksum = XxHash3_64::oneshot(&bytes[..content]);
     bytes[content..].copy_from_slice(&checksum.to_le_bytes());
     let error = Record::from_bytes(&bytes).unwrap_err();
-    assert_eq!(error.to_string(), "the record has version 2, this program reads version 1");
+    assert_eq!(
+        error.to_string(),
+        "the record has version 2, this program reads version 1"
+    );
 }
 
 #[test]
 fn a_header_without_a_field_that_must_be_there_is_refused_by_its_name() {
-    let bytes = with_header(|header| header.clear());
+    let bytes = with_header(Vec::clear);
     let error = Record::from_bytes(&bytes).unwrap_err();
     assert_eq!(error.to_string(), "the header has no field `image size`");
 }
@@ -129,7 +138,11 @@ fn facts_of_the_longest_names_fit_a_listing() {
     header.encoder.as_mut().unwrap().name = "e".repeat(header::MAX_NAME_BYTES);
     header.check().unwrap();
     let facts = header.to_facts();
-    assert!(facts.len() <= crate::backend::MAX_FACTS_BYTES, "{}", facts.len());
+    assert!(
+        facts.len() <= crate::backend::MAX_FACTS_BYTES,
+        "{}",
+        facts.len()
+    );
     let back = RecordHeader::from_facts(header.id.clone(), &facts).unwrap();
     assert_eq!((back.width, back.height, back.shape), (23, 9, header.shape));
     assert_eq!(back.latent_space, header.latent_space);
@@ -142,6 +155,9 @@ fn names_that_a_listing_cannot_show_are_refused() {
     for name in ["", "two words", "line\nbreak", &"x".repeat(49)] {
         let mut record = record();
         record.header.latent_space = name.into();
-        assert_eq!(record.to_bytes().unwrap_err().kind(), ErrorKind::InvalidInput);
+        assert_eq!(
+            record.to_bytes().unwrap_err().kind(),
+            ErrorKind::InvalidInput
+        );
     }
 }

@@ -4,7 +4,7 @@
 
 use std::f32::consts::{PI, TAU};
 
-use super::render::{Vec3, fbm, filmic, hash, noise, render, smoothstep, srgb, vec3};
+use super::render::{Vec3, fbm, filmic, hash, length, noise, render, smoothstep, srgb, vec3};
 
 /// Middle of the flower, and how much its tilt flattens it.
 const FLOWER: (f32, f32) = (0.34, 0.12);
@@ -13,9 +13,11 @@ const TILT: f32 = 0.88;
 const LIGHT: (f32, f32) = (-0.6, 0.8);
 
 /// Petals of each ring, front ring first: how many, their length and width, and where the first points.
-const RINGS: [(u16, f32, f32, f32); 3] = [(13, 0.5, 0.105, 0.1), (14, 0.6, 0.118, 0.33), (15, 0.665, 0.12, 0.05)];
-
-const BLACK: Vec3 = vec3(0.0, 0.0, 0.0);
+const RINGS: [(u16, f32, f32, f32); 3] = [
+    (13, 0.5, 0.105, 0.1),
+    (14, 0.6, 0.118, 0.33),
+    (15, 0.665, 0.12, 0.05),
+];
 
 pub(crate) fn picture(size: (u32, u32)) -> Vec<u8> {
     let lights = far_lights();
@@ -56,19 +58,25 @@ impl Blade {
         let clamped = along.clamp(0.02, 0.995);
         let half = self.width * (PI * clamped.powf(1.25)).sin().powf(0.62);
         let past = (along - 0.99).max(0.02 - along).max(0.0) * self.length;
-        Spot { along, across: across / half, outside: (across.abs() - half).max(0.0).hypot(past) + (across.abs() - half).min(0.0) }
+        let beside = across.abs() - half;
+        let outside = length(beside.max(0.0), past) + beside.min(0.0);
+        Spot {
+            along,
+            across: across / half,
+            outside,
+        }
     }
 }
 
 fn flower(x: f32, y: f32) -> Option<Vec3> {
     let (x, y) = (x - FLOWER.0, (y - FLOWER.1) / TILT);
-    if x.hypot(y) > 0.8 {
+    if length(x, y) > 0.8 {
         return None;
     }
     if let Some(colour) = florets(x, y) {
         return Some(colour);
     }
-    let near_heart = smoothstep(0.34, 0.17, x.hypot(y));
+    let near_heart = smoothstep(0.34, 0.17, length(x, y));
     let mut shadow = 0.75 * near_heart;
     let mut number = 0;
     for (ring, (count, length, width, start)) in (0u16..).zip(RINGS) {
@@ -82,6 +90,10 @@ fn flower(x: f32, y: f32) -> Option<Vec3> {
                 width: width * (1.0 + 0.2 * chance(103)),
                 bend: 0.1 * chance(104),
             };
+            // What points elsewhere is too far away to matter.
+            if x * petal.angle.cos() + y * petal.angle.sin() < 0.0 {
+                continue;
+            }
             let spot = petal.spot(x, y);
             if spot.outside < 0.0 {
                 let dark = 1.0 - 0.62 * f32::min(shadow, 1.0);
@@ -99,12 +111,21 @@ fn flower(x: f32, y: f32) -> Option<Vec3> {
 fn petal_colour(petal: &Blade, spot: &Spot, number: i32) -> Vec3 {
     let Spot { along, across, .. } = *spot;
     let place = number as f32 * 13.7;
-    let root = srgb(0xf7c948).mix(srgb(0xd8407e), smoothstep(0.26, 0.46, along + 0.06 * noise(across * 6.0, place, 111)));
+    let root = srgb(0xf7c948).mix(
+        srgb(0xd8407e),
+        smoothstep(0.26, 0.46, along + 0.06 * noise(across * 6.0, place, 111)),
+    );
     let body = root.mix(srgb(0xf3a3c4), smoothstep(0.42, 0.98, along));
     let streak = fbm(across * 8.0 + place, along * 2.2, 3, 112);
     let vein = (1.0 - (across * 14.0 + (along * 9.0).sin() * 0.4).sin().abs()).powi(3);
-    let body = body.mix(srgb(0xb02a66), 0.42 * smoothstep(0.42, 0.75, streak) + 0.2 * vein * (1.0 - along));
-    let body = body.mix(srgb(0xfbdbe6), 0.5 * smoothstep(0.78, 1.0, across.abs()) * along);
+    let body = body.mix(
+        srgb(0xb02a66),
+        0.42 * smoothstep(0.42, 0.75, streak) + 0.2 * vein * (1.0 - along),
+    );
+    let body = body.mix(
+        srgb(0xfbdbe6),
+        0.5 * smoothstep(0.78, 1.0, across.abs()) * along,
+    );
 
     // Rounded across, with a furrow in the middle and the tip turned up.
     let furrow = 0.5 * smoothstep(0.22, 0.0, across.abs()) * across.signum();
@@ -115,13 +136,13 @@ fn petal_colour(petal: &Blade, spot: &Spot, number: i32) -> Vec3 {
     let lift = 0.35 * smoothstep(0.7, 1.0, along) - 0.3 * smoothstep(0.4, 0.1, along);
     let ripple = 0.22 * (fbm(along * 5.0 + place, across * 1.5, 2, 113) - 0.5);
     let light = 0.86 + 0.34 * towards(-lift + ripple, 0.75 * across - furrow);
-    let shine = 0.16 * smoothstep(0.5, 1.0, towards(-lift, across));
-    body * light.max(0.2) * 1.35 + vec3(shine, shine, shine)
+    let gloss = 0.16 * smoothstep(0.5, 1.0, towards(-lift, across));
+    body * light.max(0.2) * 1.35 + vec3(gloss, gloss, gloss)
 }
 
 /// The heart of the flower: florets in a sunflower's spiral, the outer ones in bloom.
 fn florets(x: f32, y: f32) -> Option<Vec3> {
-    let radius = x.hypot(y);
+    let radius = length(x, y);
     if radius > 0.205 {
         return None;
     }
@@ -131,17 +152,24 @@ fn florets(x: f32, y: f32) -> Option<Vec3> {
         let share = f32::from(index) / 310.0;
         let away = 0.178 * share.sqrt();
         let (sine, cosine) = (f32::from(index) * golden).sin_cos();
-        let size = 0.0058 + 0.0062 * share * share;
+        let width = 0.0058 + 0.0062 * share * share;
         // Towards the rim they stand out of the disc, upwards.
         let (dx, dy) = (x - away * cosine, y - away * sine - 0.012 * (1.0 - share));
-        let near = dx.hypot(dy) / size;
+        let near = length(dx, dy) / width;
         if near < 1.0 {
-            let height = (1.0 - near * near).sqrt() * size + 0.02 * share;
-            let facing = (dx * LIGHT.0 + dy * LIGHT.1) / size;
+            let height = (1.0 - near * near).sqrt() * width + 0.02 * share;
+            let facing = (dx * LIGHT.0 + dy * LIGHT.1) / width;
             let young = srgb(0x6d7a1e).mix(srgb(0xa8741a), smoothstep(0.03, 0.3, share));
-            let colour = young.mix(srgb(0xffc227), smoothstep(0.3, 0.85, share + 0.2 * hash(index.into(), 1, 121)));
+            let colour = young.mix(
+                srgb(0xffc227),
+                smoothstep(0.3, 0.85, share + 0.2 * hash(index.into(), 1, 121)),
+            );
             let lit = colour * (0.62 + 0.55 * facing + 0.35 * (1.0 - near));
-            let glint = smoothstep(0.35, 0.0, (dx / size - LIGHT.0 * 0.45).hypot(dy / size - LIGHT.1 * 0.45));
+            let glint = smoothstep(
+                0.35,
+                0.0,
+                length(dx / width - LIGHT.0 * 0.45, dy / width - LIGHT.1 * 0.45),
+            );
             let lit = lit.map(|value| value.max(0.01)) * 1.25 + vec3(0.3, 0.28, 0.2) * glint;
             if best.is_none_or(|(top, _)| height > top) {
                 best = Some((height, lit));
@@ -158,8 +186,20 @@ fn florets(x: f32, y: f32) -> Option<Vec3> {
 
 fn leaves(x: f32, y: f32) -> Option<Vec3> {
     let blades = [
-        Blade { root: (0.4, -0.88), angle: 0.62, length: 0.82, width: 0.13, bend: -0.16 },
-        Blade { root: (0.37, -0.98), angle: 2.45, length: 0.95, width: 0.15, bend: 0.2 },
+        Blade {
+            root: (0.4, -0.88),
+            angle: 0.62,
+            length: 0.82,
+            width: 0.13,
+            bend: -0.16,
+        },
+        Blade {
+            root: (0.37, -0.98),
+            angle: 2.45,
+            length: 0.95,
+            width: 0.15,
+            bend: 0.2,
+        },
     ];
     for (number, blade) in (0i32..).zip(&blades) {
         let spot = blade.spot(x, y);
@@ -174,14 +214,18 @@ fn leaves(x: f32, y: f32) -> Option<Vec3> {
 fn leaf_colour(spot: &Spot, number: i32) -> Vec3 {
     let Spot { along, across, .. } = *spot;
     let fine = fbm(along * 40.0, across * 9.0, 3, 131);
-    let base = srgb(0x2f6b2a).mix(srgb(0x6f9a3d), 0.55 * fbm(along * 6.0, across * 2.0 + number as f32, 4, 132) + 0.2 * fine);
+    let base = srgb(0x2f6b2a).mix(
+        srgb(0x6f9a3d),
+        0.55 * fbm(along * 6.0, across * 2.0 + number as f32, 4, 132) + 0.2 * fine,
+    );
     let rib = (along - 0.16 * across.abs().powf(1.3)) * 13.0;
     let to_rib = (rib - rib.round()).abs();
     let veins = smoothstep(0.09, 0.0, to_rib) * (1.0 - 0.6 * across.abs());
     let middle = smoothstep(0.07, 0.02, across.abs());
     let colour = base.mix(srgb(0xa9c77c), (0.5 * veins).max(0.8 * middle));
     // Between the veins the leaf bulges; one half faces the light.
-    let bulge = 0.25 * (TAU * rib).sin() + 0.32 * if across > 0.0 { 1.0 } else { -0.8 } * (1.0 - 2.0 * number as f32);
+    let bulge = 0.25 * (TAU * rib).sin()
+        + 0.32 * if across > 0.0 { 1.0 } else { -0.8 } * (1.0 - 2.0 * number as f32);
     colour * (0.9 + 0.55 * bulge) * (0.7 + 0.5 * along)
 }
 
@@ -216,8 +260,13 @@ fn far_lights() -> Vec<FarLight> {
         let y = chance(152) * 2.1 - 0.75;
         let radius = 0.05 + 0.13 * chance(153) * chance(153);
         let colour = srgb(colours[(chance(154) * 6.0) as usize % 6]);
-        let strength = (0.12 + 0.5 * chance(155) * chance(156)) * (0.55 + 0.45 * smoothstep(-0.6, 0.7, y));
-        FarLight { centre: (x, y), radius, colour: colour * strength }
+        let strength =
+            (0.12 + 0.5 * chance(155) * chance(156)) * (0.55 + 0.45 * smoothstep(-0.6, 0.7, y));
+        FarLight {
+            centre: (x, y),
+            radius,
+            colour: colour * strength,
+        }
     };
     (0..85).map(light).collect()
 }
@@ -226,12 +275,21 @@ fn meadow(x: f32, y: f32, lights: &[FarLight]) -> Vec3 {
     let blur = fbm(x * 1.1 + 3.0, y * 1.3, 2, 161);
     let other = fbm(x * 0.9 + 9.0, y * 0.8 - 2.0, 2, 162);
     let ground = srgb(0x24451f).mix(srgb(0x6d8f34), smoothstep(0.25, 0.8, blur));
-    let ground = ground.mix(srgb(0x9a6a86), 0.5 * smoothstep(0.55, 0.85, other) * smoothstep(0.3, -0.7, y));
-    let sky = srgb(0xa9c98a).mix(srgb(0xe9edc4), smoothstep(0.4, 1.0, y + 0.3 * blur - 0.25 * x));
-    let mut colour = ground.mix(sky, smoothstep(-0.15, 1.05, y + 0.5 * (other - 0.5) - 0.18 * x));
+    let ground = ground.mix(
+        srgb(0x9a6a86),
+        0.5 * smoothstep(0.55, 0.85, other) * smoothstep(0.3, -0.7, y),
+    );
+    let sky = srgb(0xa9c98a).mix(
+        srgb(0xe9edc4),
+        smoothstep(0.4, 1.0, y + 0.3 * blur - 0.25 * x),
+    );
+    let mut colour = ground.mix(
+        sky,
+        smoothstep(-0.15, 1.05, y + 0.5 * (other - 0.5) - 0.18 * x),
+    );
     for light in lights {
         let (dx, dy) = (x - light.centre.0, y - light.centre.1);
-        let near = dx.hypot(dy) / light.radius;
+        let near = length(dx, dy) / light.radius;
         if near < 1.08 {
             let edge = smoothstep(1.06, 0.95, near);
             let rim = 0.75 + 0.4 * smoothstep(0.6, 0.98, near);
@@ -250,9 +308,10 @@ fn meadow(x: f32, y: f32, lights: &[FarLight]) -> Vec3 {
         let middle = root + 0.5 * (chance(173) - 0.5) * up.max(0.0) * up;
         let width = 0.022 * (1.0 - up.clamp(0.0, 1.0)).sqrt() + 0.004;
         let soft = 0.012 + 0.03 * chance(174);
-        let cover = smoothstep(width + soft, (width - soft).min(0.0), (x - middle).abs()) * smoothstep(1.08, 0.8, up);
+        let cover = smoothstep(width + soft, (width - soft).min(0.0), (x - middle).abs())
+            * smoothstep(1.08, 0.8, up);
         let tone = srgb(0x39602a).mix(srgb(0x9dbb55), chance(175));
         colour = colour.mix(tone * (0.35 + 0.6 * up.max(0.0)), 0.8 * cover);
     }
-    if colour.x.is_nan() { BLACK } else { colour }
+    colour
 }

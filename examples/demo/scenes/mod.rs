@@ -2,6 +2,11 @@
 //!
 //! Invariant: nothing is loaded; what the model sees here it has not seen in training.
 
+#![expect(
+    clippy::unreadable_literal,
+    reason = "colours are written as everywhere: 0xRRGGBB"
+)]
+
 mod flowers;
 mod mountains;
 mod poster;
@@ -18,8 +23,24 @@ pub(crate) struct Scene {
 }
 
 pub(crate) const SCENES: [Scene; 4] = [
-    Scene { name: "spheres", size: (768, 512), picture: spheres::picture },
-    Scene { name: "mountains", size: (768, 512), picture: mountains::picture },
-    Scene { name: "flowers", size: (768, 512), picture: flowers::picture },
-    Scene { name: "poster", size: (512, 512), picture: poster::picture },
+    Scene {
+        name: "spheres",
+        size: (768, 512),
+        picture: spheres::picture,
+    },
+    Scene {
+        name: "mountains",
+        size: (768, 512),
+        picture: mountains::picture,
+    },
+    Scene {
+        name: "flowers",
+        size: (768, 512),
+        picture: flowers::picture,
+    },
+    Scene {
+        name: "poster",
+        size: (512, 512),
+        picture: poster::picture,
+    },
 ];

@@ -25,11 +25,19 @@ fn sun() -> Vec3 {
 }
 
 fn scene(direction: Vec3) -> Vec3 {
-    let water = if direction.y < 0.0 { -EYE.y / direction.y } else { f32::INFINITY };
+    let water = if direction.y < 0.0 {
+        -EYE.y / direction.y
+    } else {
+        f32::INFINITY
+    };
     if let Some(distance) = march(EYE, direction, water.min(FAR), 7) {
         return land(EYE + direction * distance, distance, direction);
     }
-    if water < FAR * 4.0 { lake(direction, water) } else { sky(direction) }
+    if water < FAR * 4.0 {
+        lake(direction, water)
+    } else {
+        sky(direction)
+    }
 }
 
 /// Height of the ground; more octaves for more detail. Each counts less where the ground is steep
@@ -71,7 +79,12 @@ fn march(origin: Vec3, direction: Vec3, far: f32, octaves: u32) -> Option<f32> {
 fn slope(point: Vec3, distance: f32) -> Vec3 {
     let step = 0.0016 * distance;
     let at = |dx: f32, dz: f32| ground(point.x + dx, point.z + dz, 12);
-    vec3(at(-step, 0.0) - at(step, 0.0), 2.0 * step, at(0.0, -step) - at(0.0, step)).normalized()
+    vec3(
+        at(-step, 0.0) - at(step, 0.0),
+        2.0 * step,
+        at(0.0, -step) - at(0.0, step),
+    )
+    .normalized()
 }
 
 /// How much of the sun's disc a point of the ground sees.
@@ -106,11 +119,16 @@ fn land(point: Vec3, distance: f32, direction: Vec3) -> Vec3 {
     let shingle = 1.0 - smoothstep(0.04, 0.3, point.y);
     colour = colour.mix(srgb(0x9c8f7c) * (0.6 + 0.7 * fine), shingle);
     let snow_line = 9.6 + 3.4 * (rough - 0.5);
-    let snow = smoothstep(snow_line - 0.8, snow_line + 1.6, point.y) * smoothstep(0.5, 0.68, normal.y);
+    let snow =
+        smoothstep(snow_line - 0.8, snow_line + 1.6, point.y) * smoothstep(0.5, 0.68, normal.y);
     colour = colour.mix(srgb(0xf2f5fa), snow);
 
     let lit = normal.dot(sun()).max(0.0);
-    let direct = if lit > 0.0 { lit * sunlight(point + normal * 0.05) } else { 0.0 };
+    let direct = if lit > 0.0 {
+        lit * sunlight(point + normal * 0.05)
+    } else {
+        0.0
+    };
     let from_sky = vec3(0.3, 0.42, 0.66) * (0.55 + 0.45 * normal.y);
     let bounced = vec3(0.26, 0.19, 0.13) * (0.5 - 0.5 * normal.dot(sun()));
     let light = colour * (vec3(4.3, 3.25, 2.15) * direct + from_sky + bounced);
@@ -161,5 +179,9 @@ fn lake(direction: Vec3, distance: f32) -> Vec3 {
     let share = 0.04 + 0.96 * slant.powi(4);
     let depth = smoothstep(-0.9, -0.05, ground(point.x, point.z, 6));
     let deep = srgb(0x16384a).mix(srgb(0x4a6a5c), depth) * 0.8;
-    hazed(deep.mix(reflected * 0.95, share.min(0.93)), 0.35 * distance, direction)
+    hazed(
+        deep.mix(reflected * 0.95, share.min(0.93)),
+        0.35 * distance,
+        direction,
+    )
 }

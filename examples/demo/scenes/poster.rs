@@ -1,10 +1,10 @@
 //! A printed chart: orbits, curves, rulings and lettering in ink on old paper.
 //!
-//! Invariant: laid out for a sheet of 512 x 512; nothing on it depends on what was drawn before except what lies on top.
+//! Invariant: laid out for a sheet of 512 x 512 pixels; later strokes lie over earlier ones.
 
 use std::f32::consts::TAU;
 
-use super::render::{Vec3, fbm, hash, noise, smoothstep, srgb};
+use super::render::{Vec3, fbm, hash, length, noise, smoothstep, srgb};
 use super::strokes::{Paper, Point};
 
 const INK: u32 = 0x2a2d3e;
@@ -28,7 +28,13 @@ pub(crate) fn picture(size: (u32, u32)) -> Vec<u8> {
     let ink = srgb(INK);
     frame(&mut paper);
     paper.centred((256.0, 33.0), 22.0, 3.2, ink, "CELESTIAL CLOCK");
-    paper.centred((256.0, 65.0), 8.0, 1.2, srgb(RED), "PLATE IV. - SIX BODIES ABOUT ONE SUN");
+    paper.centred(
+        (256.0, 65.0),
+        8.0,
+        1.2,
+        srgb(RED),
+        "PLATE IV. - SIX BODIES ABOUT ONE SUN",
+    );
     orbits(&mut paper, (186.0, 245.0));
     legend(&mut paper, (372.0, 98.0));
     curves(&mut paper, (52.0, 408.0), (348.0, 478.0));
@@ -40,15 +46,24 @@ fn old_paper(x: f32, y: f32, (width, height): (u32, u32)) -> Vec3 {
     let fibres = noise(x * 0.9, y * 0.16, 91) + noise(x * 0.14, y * 0.8, 92);
     let stains = fbm(x * 0.012, y * 0.012, 5, 93);
     let (left, top) = (x / width as f32 - 0.5, y / height as f32 - 0.5);
-    let edge = smoothstep(0.4, 0.74, left.hypot(top));
-    let base = srgb(0xf1e6cd).mix(srgb(0xdcc79d), 0.7 * smoothstep(0.4, 0.8, stains) + 0.55 * edge);
+    let edge = smoothstep(0.4, 0.74, length(left, top));
+    let base = srgb(0xf1e6cd).mix(
+        srgb(0xdcc79d),
+        0.7 * smoothstep(0.4, 0.8, stains) + 0.55 * edge,
+    );
     base * (0.955 + 0.035 * fibres)
 }
 
 fn frame(paper: &mut Paper) {
     for (inset, width) in [(14.0, 2.4), (19.5, 0.8)] {
         let (low, high) = (inset, 512.0 - inset);
-        let corners = [(low, low), (high, low), (high, high), (low, high), (low, low)];
+        let corners = [
+            (low, low),
+            (high, low),
+            (high, high),
+            (low, high),
+            (low, low),
+        ];
         paper.stroke(&corners, width, srgb(INK));
     }
 }
@@ -61,7 +76,10 @@ fn arc((x, y): Point, radius: f32, from: f32, to: f32) -> Vec<Point> {
 }
 
 fn on_circle(centre: Point, radius: f32, angle: f32) -> Point {
-    (centre.0 + radius * angle.cos(), centre.1 - radius * angle.sin())
+    (
+        centre.0 + radius * angle.cos(),
+        centre.1 - radius * angle.sin(),
+    )
 }
 
 fn orbits(paper: &mut Paper, centre: Point) {
@@ -69,26 +87,40 @@ fn orbits(paper: &mut Paper, centre: Point) {
     // A dial of 120 marks around it all.
     for mark in 0..120u16 {
         let angle = f32::from(mark) / 120.0 * TAU;
-        let (length, width) = if mark % 10 == 0 { (9.0, 1.4) } else { (4.5, 0.7) };
-        let ends = [on_circle(centre, 160.0, angle), on_circle(centre, 160.0 - length, angle)];
+        let (length, width) = if mark % 10 == 0 {
+            (9.0, 1.4)
+        } else {
+            (4.5, 0.7)
+        };
+        let ends = [
+            on_circle(centre, 160.0, angle),
+            on_circle(centre, 160.0 - length, angle),
+        ];
         paper.stroke(&ends, width, ink);
     }
     paper.stroke(&arc(centre, 160.0, 0.0, TAU), 1.0, ink);
     for hour in 0..12u16 {
         let middle = on_circle(centre, 142.5, (3.0 - f32::from(hour)) / 12.0 * TAU);
-        let label = if hour == 0 { "12".to_owned() } else { hour.to_string() };
+        let label = if hour == 0 {
+            "12".to_owned()
+        } else {
+            hour.to_string()
+        };
         paper.disc(middle, 7.5, |_, _| srgb(0xeee2c8));
         paper.centred((middle.0, middle.1 - 3.5), 7.0, 1.1, ink, &label);
     }
     for ray in 0..48u16 {
         let angle = f32::from(ray) / 48.0 * TAU;
         let length = if ray % 2 == 0 { 25.0 } else { 20.0 };
-        let ends = [on_circle(centre, 15.0, angle), on_circle(centre, length, angle)];
+        let ends = [
+            on_circle(centre, 15.0, angle),
+            on_circle(centre, length, angle),
+        ];
         paper.stroke(&ends, 0.9, srgb(GOLD));
     }
     paper.glow(centre, 30.0, 0.5, srgb(0xf0c060));
     paper.disc(centre, 12.0, |x, y| {
-        let shade = smoothstep(0.0, 22.0, (x - centre.0 + 4.0).hypot(y - centre.1 + 4.0));
+        let shade = smoothstep(0.0, 22.0, length(x - centre.0 + 4.0, y - centre.1 + 4.0));
         srgb(0xf6d27a).mix(srgb(0xc6741d), shade)
     });
     for (index, (orbit, angle, radius, code)) in (0..).zip(PLANETS) {
@@ -99,10 +131,16 @@ fn orbits(paper: &mut Paper, centre: Point) {
         let middle = on_circle(centre, orbit, angle);
         planet(paper, middle, centre, radius, index, srgb(code));
     }
-    let (tail, head) = (on_circle(centre, 128.0, 1.83), on_circle(centre, 40.0, 1.75));
+    let (tail, head) = (
+        on_circle(centre, 128.0, 1.83),
+        on_circle(centre, 40.0, 1.75),
+    );
     for strand in 0..7u16 {
         let spread = (f32::from(strand) - 3.0) * 3.0;
-        let middle = ((tail.0 + head.0) * 0.5 + spread + 5.0, (tail.1 + head.1) * 0.5);
+        let middle = (
+            (tail.0 + head.0) * 0.5 + spread + 5.0,
+            (tail.1 + head.1) * 0.5,
+        );
         let curve = bezier(head, middle, (tail.0 + 2.4 * spread, tail.1 + 0.6 * spread));
         paper.stroke(&curve, 0.6, srgb(BLUE));
     }
@@ -111,7 +149,7 @@ fn orbits(paper: &mut Paper, centre: Point) {
 
 fn planet(paper: &mut Paper, middle: Point, sun: Point, radius: f32, index: u32, colour: Vec3) {
     let (to_x, to_y) = (sun.0 - middle.0, sun.1 - middle.1);
-    let far = to_x.hypot(to_y);
+    let far = length(to_x, to_y);
     paper.disc(middle, radius + 1.6, |_, _| srgb(0xeee2c8));
     paper.disc(middle, radius, |x, y| {
         let (x, y) = (x - middle.0, y - middle.1);
@@ -124,7 +162,10 @@ fn planet(paper: &mut Paper, middle: Point, sun: Point, radius: f32, index: u32,
     if index == 3 {
         let ring = |step: u16| {
             let (along, across) = (f32::from(step) / 40.0 * TAU).sin_cos();
-            (middle.0 + 19.0 * across + 2.0 * along, middle.1 + 4.2 * along - 5.0 * across)
+            (
+                middle.0 + 19.0 * across + 2.0 * along,
+                middle.1 + 4.2 * along - 5.0 * across,
+            )
         };
         paper.stroke(&(3..=17).map(ring).collect::<Vec<_>>(), 1.5, srgb(INK));
     }
@@ -133,7 +174,9 @@ fn planet(paper: &mut Paper, middle: Point, sun: Point, radius: f32, index: u32,
 fn bezier(from: Point, by: Point, to: Point) -> Vec<Point> {
     let place = |step: u16| {
         let t = f32::from(step) / 24.0;
-        let blend = |a: f32, b: f32, c: f32| a * (1.0 - t) * (1.0 - t) + 2.0 * b * t * (1.0 - t) + c * t * t;
+        let blend = |a: f32, b: f32, c: f32| {
+            a * (1.0 - t) * (1.0 - t) + 2.0 * b * t * (1.0 - t) + c * t * t
+        };
         (blend(from.0, by.0, to.0), blend(from.1, by.1, to.1))
     };
     (0..=24).map(place).collect()
@@ -147,9 +190,22 @@ fn legend(paper: &mut Paper, (left, top): Point) {
     for (row, (name, (orbit, _, radius, code))) in (0u16..).zip(names.into_iter().zip(PLANETS)) {
         let y = top + 27.0 + f32::from(row) * 29.0;
         let middle = (left + 11.0, y + 4.0);
-        planet(paper, middle, (left - 40.0, y - 30.0), radius.min(8.0), u32::from(row) + 10, srgb(code));
+        planet(
+            paper,
+            middle,
+            (left - 40.0, y - 30.0),
+            radius.min(8.0),
+            u32::from(row) + 10,
+            srgb(code),
+        );
         paper.text((left + 28.0, y - 2.0), 7.0, 1.1, ink, name);
-        paper.text((left + 28.0, y + 8.0), 5.0, 0.8, srgb(BLUE), &format!("R = {orbit:.0}.{row}"));
+        paper.text(
+            (left + 28.0, y + 8.0),
+            5.0,
+            0.8,
+            srgb(BLUE),
+            &format!("R = {orbit:.0}.{row}"),
+        );
         let bar = left + 76.0;
         paper.rectangle((bar, y - 1.0), (bar + orbit * 0.25, y + 5.0), srgb(code));
         paper.stroke(&[(bar, y - 3.0), (bar, y + 8.0)], 0.8, ink);
@@ -171,11 +227,18 @@ fn curves(paper: &mut Paper, (left, top): Point, (right, bottom): Point) {
         paper.stroke(&[(left, y), (right, y)], 0.3, srgb(BLUE));
     }
     let middle = (top + bottom) * 0.5;
-    for (code, speed, phase, height) in [(RED, 9.0, 0.3, 26.0), (BLUE, 14.5, 1.9, 17.0), (GREEN, 5.2, 4.0, 31.0)] {
+    for (code, speed, phase, height) in [
+        (RED, 9.0, 0.3, 26.0),
+        (BLUE, 14.5, 1.9, 17.0),
+        (GREEN, 5.2, 4.0, 31.0),
+    ] {
         let place = |x: u16| {
             let t = f32::from(x) / 296.0;
             let swell = 0.65 + 0.35 * (t * 11.0 + phase).cos();
-            (left + f32::from(x), middle - height * swell * (t * speed * 2.0 + phase).sin())
+            (
+                left + f32::from(x),
+                middle - height * swell * (t * speed * 2.0 + phase).sin(),
+            )
         };
         paper.stroke(&(0..=296).map(place).collect::<Vec<_>>(), 1.5, srgb(code));
         for x in (10..=290).step_by(40) {
@@ -183,7 +246,11 @@ fn curves(paper: &mut Paper, (left, top): Point, (right, bottom): Point) {
             paper.stroke(&arc(place(x), 2.3, 0.0, TAU), 0.8, ink);
         }
     }
-    paper.stroke(&[(left, top - 6.0), (left, bottom), (right + 6.0, bottom)], 1.4, ink);
+    paper.stroke(
+        &[(left, top - 6.0), (left, bottom), (right + 6.0, bottom)],
+        1.4,
+        ink,
+    );
     for (index, x) in (0u16..=7).map(|index| (index, left + f32::from(index) * 40.0)) {
         paper.stroke(&[(x, bottom), (x, bottom + 4.0)], 1.0, ink);
         paper.centred((x, bottom + 6.5), 5.0, 0.8, ink, &(index * 30).to_string());
@@ -213,7 +280,11 @@ fn small_print(paper: &mut Paper, (left, top): Point) {
     for stripe in 0..10u16 {
         let x = left + f32::from(stripe) * 11.4;
         let shade = f32::from(stripe) / 9.0;
-        paper.rectangle((x, 464.0), (x + 10.4, 478.0), srgb(0xf4ecd8).mix(ink, shade));
+        paper.rectangle(
+            (x, 464.0),
+            (x + 10.4, 478.0),
+            srgb(0xf4ecd8).mix(ink, shade),
+        );
     }
     paper.stroke(&[(left, 461.0), (left + 113.4, 461.0)], 0.6, ink);
 }

@@ -8,7 +8,6 @@ const BOUNCES: u32 = 5;
 const SUN: Vec3 = vec3(0.52, 0.56, -0.645);
 /// Relative to the sun's distance: how wide shadows' edges are.
 const SUN_SHARPNESS: f32 = 9.0;
-const BLACK: Vec3 = vec3(0.0, 0.0, 0.0);
 
 #[derive(Clone, Copy, PartialEq)]
 enum Material {
@@ -27,7 +26,11 @@ struct Sphere {
 
 const fn sphere(x: f32, z: f32, radius: f32, material: Material) -> Sphere {
     let centre = vec3(x, radius, z);
-    Sphere { centre, radius, material }
+    Sphere {
+        centre,
+        radius,
+        material,
+    }
 }
 
 /// They all rest on the floor, y = 0.
@@ -71,7 +74,10 @@ fn light_along(origin: Vec3, direction: Vec3, bounces: u32) -> Vec3 {
     if direction.y < 0.0 && floor > 1e-4 && floor < nearest {
         let light = floor_light(origin + direction * floor, direction, bounces);
         let haze = smoothstep(14.0, 60.0, floor);
-        return light.mix(sky(vec3(direction.x, 0.015, direction.z).normalized()), haze);
+        return light.mix(
+            sky(vec3(direction.x, 0.015, direction.z).normalized()),
+            haze,
+        );
     }
     match found {
         Some(sphere) => sphere.light(origin + direction * nearest, direction, bounces),
@@ -94,7 +100,10 @@ fn sky(direction: Vec3) -> Vec3 {
 /// How much of the sun arrives at `point`: 0 to 1, more behind glass, which gathers it.
 fn sunlight(point: Vec3, except: Option<&Sphere>) -> f32 {
     let mut light = 1.0;
-    for sphere in SPHERES.iter().filter(|s| !except.is_some_and(|e| std::ptr::eq(e, *s))) {
+    for sphere in SPHERES
+        .iter()
+        .filter(|s| !except.is_some_and(|e| std::ptr::eq(e, *s)))
+    {
         let to_centre = sphere.centre - point;
         let along = to_centre.dot(SUN);
         if along <= 0.0 {
@@ -116,7 +125,10 @@ fn sunlight(point: Vec3, except: Option<&Sphere>) -> f32 {
 /// How much of the sky a surface at `point` sees past the spheres.
 fn skylight(point: Vec3, normal: Vec3, except: Option<&Sphere>) -> f32 {
     let mut light = 1.0;
-    for sphere in SPHERES.iter().filter(|s| !except.is_some_and(|e| std::ptr::eq(e, *s))) {
+    for sphere in SPHERES
+        .iter()
+        .filter(|s| !except.is_some_and(|e| std::ptr::eq(e, *s)))
+    {
         let to_centre = sphere.centre - point;
         let squared = to_centre.dot(to_centre);
         let facing = normal.dot(to_centre) / squared.sqrt();
@@ -224,10 +236,10 @@ fn bend(direction: Vec3, normal: Vec3, ratio: f32) -> Vec3 {
 }
 
 fn marble(normal: Vec3) -> Vec3 {
-    if normal.dot(normal) < 0.5 {
-        return BLACK;
-    }
-    let (x, y) = (2.2 * normal.x + 0.9 * normal.z, 2.2 * normal.y - 0.7 * normal.z);
+    let (x, y) = (
+        2.2 * normal.x + 0.9 * normal.z,
+        2.2 * normal.y - 0.7 * normal.z,
+    );
     let warp = fbm(x * 1.7, y * 1.7, 6, 31);
     let vein = |seed, scale: f32| {
         let line = (fbm(x * scale + warp * 2.0, y * scale - warp * 2.0, 5, seed) - 0.5).abs();

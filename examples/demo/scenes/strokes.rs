@@ -2,7 +2,7 @@
 //!
 //! Invariant: places are in pixels from the top left corner; what lies outside the sheet is left out.
 
-use super::render::{Vec3, smoothstep, to_srgb};
+use super::render::{Vec3, length, smoothstep, to_srgb};
 
 pub(super) type Point = (f32, f32);
 
@@ -62,7 +62,11 @@ impl Paper {
         let (width, height) = (width as usize, height as usize);
         let place = |at: usize| colour_at((at % width) as f32 + 0.5, (at / width) as f32 + 0.5);
         let colours = (0..width * height).map(place).collect();
-        Self { width, height, colours }
+        Self {
+            width,
+            height,
+            colours,
+        }
     }
 
     pub(super) fn into_rgb(self) -> Vec<u8> {
@@ -105,8 +109,11 @@ impl Paper {
         for at in (0..points.len().saturating_sub(1)).step_by(8) {
             let run = &points[at..points.len().min(at + 9)];
             let cover = |line: &[Point], x, y| {
-                let near = line.windows(2).map(|ends| distance((x, y), ends[0], ends[1]));
-                (width * 0.5 + 0.5 - near.fold(f32::INFINITY, f32::min)).clamp(0.0, 1.0) * width.min(1.0)
+                let near = line
+                    .windows(2)
+                    .map(|ends| distance((x, y), ends[0], ends[1]));
+                (width * 0.5 + 0.5 - near.fold(f32::INFINITY, f32::min)).clamp(0.0, 1.0)
+                    * width.min(1.0)
             };
             let more = |x, y| {
                 let before = cover(drawn, x, y);
@@ -118,15 +125,15 @@ impl Paper {
     }
 
     pub(super) fn disc(&mut self, centre: Point, radius: f32, colour: impl Fn(f32, f32) -> Vec3) {
-        let cover = |x: f32, y: f32| (radius + 0.5 - (x - centre.0).hypot(y - centre.1)).clamp(0.0, 1.0);
+        let cover =
+            |x: f32, y: f32| (radius + 0.5 - length(x - centre.0, y - centre.1)).clamp(0.0, 1.0);
         self.paint(&[centre], radius + 1.0, colour, cover);
     }
 
     /// A disc without an edge, for glows.
     pub(super) fn glow(&mut self, centre: Point, radius: f32, strength: f32, colour: Vec3) {
-        let cover = |x: f32, y: f32| {
-            strength * smoothstep(radius, 0.0, (x - centre.0).hypot(y - centre.1))
-        };
+        let cover =
+            |x: f32, y: f32| strength * smoothstep(radius, 0.0, length(x - centre.0, y - centre.1));
         self.paint(&[centre], radius, |_, _| colour, cover);
     }
 
@@ -154,9 +161,22 @@ impl Paper {
     }
 
     /// Letters whose middle is at `centre`.
-    pub(super) fn centred(&mut self, centre: Point, height: f32, pen: f32, colour: Vec3, text: &str) {
+    pub(super) fn centred(
+        &mut self,
+        centre: Point,
+        height: f32,
+        pen: f32,
+        colour: Vec3,
+        text: &str,
+    ) {
         let width = (text.len() as f32 - 1.0) * advance(height) + 0.6 * height;
-        self.text((centre.0 - width * 0.5, centre.1), height, pen, colour, text);
+        self.text(
+            (centre.0 - width * 0.5, centre.1),
+            height,
+            pen,
+            colour,
+            text,
+        );
     }
 }
 
@@ -167,7 +187,9 @@ fn advance(height: f32) -> f32 {
 fn lines_of(shape: &str) -> Vec<Vec<Point>> {
     let number = |digit: u8| f32::from(digit.saturating_sub(b'0'));
     let place = |pair: &[u8]| (number(pair[0]), number(pair[1]));
-    let lines = shape.split(' ').map(|line| line.as_bytes().chunks_exact(2).map(place).collect());
+    let lines = shape
+        .split(' ')
+        .map(|line| line.as_bytes().chunks_exact(2).map(place).collect());
     lines.collect()
 }
 
@@ -177,5 +199,5 @@ fn distance(point: Point, from: Point, to: Point) -> f32 {
     let (x, y) = (point.0 - from.0, point.1 - from.1);
     let squared = (line_x * line_x + line_y * line_y).max(1e-9);
     let along = ((x * line_x + y * line_y) / squared).clamp(0.0, 1.0);
-    (x - line_x * along).hypot(y - line_y * along)
+    length(x - line_x * along, y - line_y * along)
 }

@@ -150,7 +150,9 @@ impl Footer {
 
     /// What this segment says last of `key`.
     pub(super) fn get(&self, key: &[u8]) -> Result<Option<Latest>> {
-        let after = self.blocks.partition_point(|b| b.first_key.as_slice() <= key);
+        let after = self
+            .blocks
+            .partition_point(|b| b.first_key.as_slice() <= key);
         let Some(block) = after.checked_sub(1) else {
             return Ok(None);
         };
@@ -164,7 +166,9 @@ impl Footer {
         self: Arc<Self>,
         from: &[u8],
     ) -> impl Iterator<Item = Result<(Vec<u8>, Latest)>> + Send + use<> {
-        let after = self.blocks.partition_point(|b| b.first_key.as_slice() <= from);
+        let after = self
+            .blocks
+            .partition_point(|b| b.first_key.as_slice() <= from);
         let first = after.saturating_sub(1);
         let from = from.to_vec();
         let blocks = first..self.blocks.len();
@@ -226,7 +230,8 @@ fn read_table(mut table: &[u8], within: std::ops::Range<u64>) -> Option<Vec<Bloc
         let offset = u64::from_le_bytes(*prefix[0..].first_chunk()?);
         let length = u32::from_le_bytes(*prefix[8..].first_chunk()?) as usize;
         let checksum = u64::from_le_bytes(*prefix[12..].first_chunk()?);
-        let (key, rest) = rest.split_at_checked(u16::from_le_bytes([prefix[20], prefix[21]]).into())?;
+        let (key, rest) =
+            rest.split_at_checked(u16::from_le_bytes([prefix[20], prefix[21]]).into())?;
         let inside = offset >= within.start && offset.checked_add(length as u64)? <= within.end;
         if !inside || length > MAX_BLOCK {
             return None;

@@ -151,7 +151,10 @@ mod tests {
         head.write(7, b"body", &mut bytes);
         assert_eq!(bytes.len() as u64, head.frame_len().unwrap());
         assert_eq!(Head::read(7, &bytes).as_ref(), Some(&head));
-        assert_eq!(checked_body(7, &bytes[head.len() as usize..]), Some(&b"body"[..]));
+        assert_eq!(
+            checked_body(7, &bytes[head.len() as usize..]),
+            Some(&b"body"[..])
+        );
         assert_eq!(Head::read(8, &bytes), None);
         assert_eq!(checked_body(8, &bytes[head.len() as usize..]), None);
     }

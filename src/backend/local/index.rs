@@ -84,12 +84,18 @@ impl Index {
     }
 
     pub(super) fn checkpoint(&self) -> Option<Checkpoint> {
-        *self.checkpoint.lock().unwrap_or_else(PoisonError::into_inner)
+        *self
+            .checkpoint
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Entries really there, counted one by one.
     pub(super) fn count(&self) -> Result<u64> {
-        guarded("count", || Ok(self.tree.scan_prefix([ENTRY]).count() as u64))
+        guarded(
+            "count",
+            || Ok(self.tree.scan_prefix([ENTRY]).count() as u64),
+        )
     }
 
     pub(super) fn get(&self, key: &[u8]) -> Result<Option<Latest>> {
@@ -101,7 +107,10 @@ impl Index {
     ///
     /// `reached` is the checkpoint after it, but for `keys` and `clean`.
     pub(super) fn apply(&self, news: &[(Vec<u8>, Latest)], reached: Checkpoint) -> Result<()> {
-        let mut checkpoint = self.checkpoint.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut checkpoint = self
+            .checkpoint
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let mut keys = checkpoint.map_or(0, |c| c.keys);
         let mut batch = sled::Batch::default();
         let mut there = HashMap::new();
@@ -153,13 +162,18 @@ impl Index {
 
     /// Marks the index as closed in order. Without it, the next opening counts the entries.
     pub(super) fn close(&self) -> Result<()> {
-        let checkpoint = self.checkpoint.lock().unwrap_or_else(PoisonError::into_inner);
+        let checkpoint = self
+            .checkpoint
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(reached) = checkpoint.filter(|c| !c.clean) {
             let clean = write_checkpoint(&Checkpoint {
                 clean: true,
                 ..reached
             });
-            guarded("write its checkpoint", || self.tree.insert(CHECKPOINT, clean))?;
+            guarded("write its checkpoint", || {
+                self.tree.insert(CHECKPOINT, clean)
+            })?;
         }
         guarded("flush", || self.db.flush()).map(drop)
     }
@@ -189,7 +203,9 @@ fn write_entry(latest: &Latest) -> Vec<u8> {
 
 fn read_entry(bytes: &[u8]) -> Result<Latest> {
     let damaged = || Error::corrupted("an entry of the index is damaged");
-    let (prefix, facts) = bytes.split_first_chunk::<ENTRY_PREFIX>().ok_or_else(damaged)?;
+    let (prefix, facts) = bytes
+        .split_first_chunk::<ENTRY_PREFIX>()
+        .ok_or_else(damaged)?;
     let [s0, s1, s2, s3, rest @ ..] = *prefix;
     let (numbers, _) = rest.as_chunks::<8>();
     Ok(Latest {

@@ -123,11 +123,13 @@ impl LocalBackend {
         let mut view = View::open(&folder, id)?;
         let index_folder = path.join(INDEX);
         let known = recovery::known(&index_folder, id);
-        let recovered =
-            recovery::cut_torn_tail(&mut view, known.checkpoint(), &path.join(LOST))?;
+        let recovered = recovery::cut_torn_tail(&mut view, known.checkpoint(), &path.join(LOST))?;
         let index = recovery::index_for(&view, id, &index_folder, known)?;
 
-        let last = view.parts.last().expect("View::open refuses a store without segments");
+        let last = view
+            .parts
+            .last()
+            .expect("View::open refuses a store without segments");
         let (number, path_of_last) = (last.segment.number, last.segment.path.clone());
         let mut log = Log {
             folder,
@@ -200,7 +202,10 @@ fn take_lock(path: &Path) -> Result<File> {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(Error::new(
             ErrorKind::Locked,
-            format!("another process writes to the store ({} is locked)", path.display()),
+            format!(
+                "another process writes to the store ({} is locked)",
+                path.display()
+            ),
         )),
         Err(TryLockError::Error(error)) => Err(Error::io("lock", path, error)),
     }
@@ -214,9 +219,14 @@ impl Writer {
 
     fn read_body(&self, key: &[u8], location: &Location) -> Result<Vec<u8>> {
         let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
-        let segment = (location.segment as usize).checked_sub(1).and_then(|at| segments.get(at));
+        let segment = (location.segment as usize)
+            .checked_sub(1)
+            .and_then(|at| segments.get(at));
         let segment = segment.map(Arc::clone).ok_or_else(|| {
-            Error::corrupted(format!("the index names segment {}, which isn't there", location.segment))
+            Error::corrupted(format!(
+                "the index names segment {}, which isn't there",
+                location.segment
+            ))
         })?;
         drop(segments);
         segment.read_body(key, location)
@@ -229,8 +239,14 @@ impl Writer {
             return Ok(());
         }
         let written = log.append(batch)?;
-        let mut segments = self.segments.write().unwrap_or_else(PoisonError::into_inner);
-        if segments.last().is_none_or(|last| last.number != log.active.number) {
+        let mut segments = self
+            .segments
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        if segments
+            .last()
+            .is_none_or(|last| last.number != log.active.number)
+        {
             segments.push(Arc::clone(&log.active));
         }
         drop(segments);
@@ -293,8 +309,9 @@ impl Backend for LocalBackend {
             Role::Reader(view) => {
                 let prefix = prefix.to_vec();
                 let entries = read_view(view).entries_from(from.max(&prefix));
-                let inside = entries
-                    .take_while(move |e| e.as_ref().map_or(true, |(key, _)| key.starts_with(&prefix)));
+                let inside = entries.take_while(move |e| {
+                    e.as_ref().map_or(true, |(key, _)| key.starts_with(&prefix))
+                });
                 Box::new(inside.map(|e| e.map(|(key, latest)| to_entry(key, latest))))
             }
         }

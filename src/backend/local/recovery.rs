@@ -43,7 +43,8 @@ pub(super) fn cut_torn_tail(
     fs::write_atomic(&kept, &torn)?;
 
     let file = fs::open_writable(&segment.path)?;
-    file.set_len(end).map_err(|e| Error::io("cut", &segment.path, e))?;
+    file.set_len(end)
+        .map_err(|e| Error::io("cut", &segment.path, e))?;
     fs::sync_data(&file, &segment.path)?;
     let reopened = Segment::open(segment.path.clone(), segment.number, fs::open)?;
     view.parts.pop();
@@ -129,7 +130,11 @@ fn agrees(known: &Checkpoint, view: &View, index: &Index) -> Result<bool> {
             known.sequence
         )));
     }
-    let Some(part) = view.parts.iter().find(|p| p.segment.number == known.segment) else {
+    let Some(part) = view
+        .parts
+        .iter()
+        .find(|p| p.segment.number == known.segment)
+    else {
         return Ok(false);
     };
     // The frame that comes next in the log must be the one that comes next in the count.
@@ -144,7 +149,11 @@ fn agrees(known: &Checkpoint, view: &View, index: &Index) -> Result<bool> {
 /// Brings the index from `known` to the end of the log.
 fn replay(view: &View, known: Option<Checkpoint>, store: StoreId, index: &Index) -> Result<()> {
     let first = known.map_or(1, |known| known.segment);
-    for part in view.parts.iter().filter(|part| part.segment.number >= first) {
+    for part in view
+        .parts
+        .iter()
+        .filter(|part| part.segment.number >= first)
+    {
         let reached = Checkpoint {
             store,
             segment: part.segment.number,
@@ -157,13 +166,29 @@ fn replay(view: &View, known: Option<Checkpoint>, store: StoreId, index: &Index)
             Some(known) if known.segment == part.segment.number => {
                 let mut heads = Heads::new(&part.segment, known.offset, part.end);
                 for_each_batch(&mut heads, |batch| {
-                    let end = batch.last().map(|(_, l)| (l.offset + l.frame_len, l.sequence));
+                    let end = batch
+                        .last()
+                        .map(|(_, l)| (l.offset + l.frame_len, l.sequence));
                     let (offset, sequence) = end.unwrap_or((known.offset, known.sequence));
-                    let news: Vec<_> = batch.into_iter().map(|(head, location)| {
-                        let latest = Latest { kind: head.kind, location, facts: head.facts };
-                        (head.key, latest)
-                    }).collect();
-                    index.apply(&news, Checkpoint { offset, sequence, ..reached })
+                    let news: Vec<_> = batch
+                        .into_iter()
+                        .map(|(head, location)| {
+                            let latest = Latest {
+                                kind: head.kind,
+                                location,
+                                facts: head.facts,
+                            };
+                            (head.key, latest)
+                        })
+                        .collect();
+                    index.apply(
+                        &news,
+                        Checkpoint {
+                            offset,
+                            sequence,
+                            ..reached
+                        },
+                    )
                 })?;
             }
             _ => rebuild_part(part, index, reached)?,
@@ -179,10 +204,20 @@ fn rebuild_part(part: &Part, index: &Index, reached: Checkpoint) -> Result<()> {
     for entry in part.entries_from(b"") {
         news.push(entry?);
         if news.len() == REBUILD_STEP {
-            index.apply(&news, Checkpoint { sequence: part.segment.first_sequence - 1, ..reached })?;
+            index.apply(
+                &news,
+                Checkpoint {
+                    sequence: part.segment.first_sequence - 1,
+                    ..reached
+                },
+            )?;
             news.clear();
         }
     }
-    let whole = Checkpoint { offset: part.end, sequence: part.last_sequence, ..reached };
+    let whole = Checkpoint {
+        offset: part.end,
+        sequence: part.last_sequence,
+        ..reached
+    };
     index.apply(&news, whole)
 }

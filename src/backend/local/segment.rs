@@ -186,7 +186,9 @@ impl Segment {
             return Err(damaged("another frame lies"));
         }
         let body = frame::checked_body(seed, &bytes[head.len() as usize..]);
-        let length = body.ok_or_else(|| damaged("the frame's body fails its checksum"))?.len();
+        let length = body
+            .ok_or_else(|| damaged("the frame's body fails its checksum"))?
+            .len();
         // The body is moved to the front in place: one allocation a read.
         bytes.drain(..head.len() as usize);
         bytes.truncate(length);
@@ -237,7 +239,9 @@ impl<'a> Heads<'a> {
         let Some(head) = Head::read(seed, self.bytes_at(offset)?) else {
             return Ok(None);
         };
-        let end = head.frame_len().and_then(|length| offset.checked_add(length));
+        let end = head
+            .frame_len()
+            .and_then(|length| offset.checked_add(length));
         let Some(end) = end.filter(|&end| end <= self.end) else {
             return Ok(None);
         };

@@ -53,7 +53,10 @@ impl StoreFile {
     pub(super) fn read(folder: &Path) -> Result<Self> {
         let path = folder.join(NAME);
         let not_found = |what: &str| {
-            Error::new(ErrorKind::StoreNotFound, format!("{} {what}", folder.display()))
+            Error::new(
+                ErrorKind::StoreNotFound,
+                format!("{} {what}", folder.display()),
+            )
         };
         match std::fs::metadata(folder) {
             Ok(metadata) if !metadata.is_dir() => {
@@ -65,7 +68,10 @@ impl StoreFile {
             Err(error) => return Err(Error::io("look at", folder, error)),
             Ok(_) => {}
         }
-        if !path.try_exists().map_err(|e| Error::io("look at", &path, e))? {
+        if !path
+            .try_exists()
+            .map_err(|e| Error::io("look at", &path, e))?
+        {
             return Err(not_found("is no store: it has no store.json"));
         }
         let damaged = || Error::corrupted(format!("{} is damaged", path.display()));

@@ -121,7 +121,9 @@ fn everything_is_there_after_reopening_whether_closed_in_order_or_killed() {
 fn an_index_that_is_missing_older_or_garbage_gives_the_same_answers() {
     let fixture = Fixture::new();
     let backend = fixture.open();
-    backend.apply(vec![put("old", b"1"), put("key00", b"2")]).unwrap();
+    backend
+        .apply(vec![put("old", b"1"), put("key00", b"2")])
+        .unwrap();
     drop(backend);
     let older = fixture.killed();
     let mut expected = fill(&fixture.open());
@@ -162,14 +164,26 @@ fn a_write_cut_short_at_any_byte_is_moved_to_lost_and_nothing_else_is() {
     backend.apply(vec![put("kept", b"acknowledged")]).unwrap();
     let before = fixture.killed();
     let start = std::fs::metadata(before.segment(1)).unwrap().len();
-    backend.apply(vec![put("a", b"torn"), put("b", b"as well"), delete("kept")]).unwrap();
+    backend
+        .apply(vec![
+            put("a", b"torn"),
+            put("b", b"as well"),
+            delete("kept"),
+        ])
+        .unwrap();
     let whole = std::fs::read(fixture.segment(1)).unwrap();
     for end in start as usize + 1..whole.len() {
         let cut = before.killed();
         std::fs::write(cut.segment(1), &whole[..end]).unwrap();
         let opened = cut.open();
-        assert_eq!(content(&opened), [("kept".to_owned(), b"acknowledged".to_vec())].into());
-        assert!(opened.recovered().unwrap().contains("never acknowledged"), "cut at {end}");
+        assert_eq!(
+            content(&opened),
+            [("kept".to_owned(), b"acknowledged".to_vec())].into()
+        );
+        assert!(
+            opened.recovered().unwrap().contains("never acknowledged"),
+            "cut at {end}"
+        );
         let lost = fs::names(&cut.path().join(LOST)).unwrap();
         let lost = std::fs::read(cut.path().join(LOST).join(&lost[0])).unwrap();
         assert_eq!(lost, &whole[start as usize..end]);
@@ -185,7 +199,9 @@ fn a_torn_body_in_the_middle_of_an_unsynced_batch_is_a_torn_write() {
     let backend = fixture.open();
     backend.apply(vec![put("kept", b"acknowledged")]).unwrap();
     let before = fixture.killed();
-    backend.apply(vec![put("a", &[7; 600]), put("b", &[8; 600])]).unwrap();
+    backend
+        .apply(vec![put("a", &[7; 600]), put("b", &[8; 600])])
+        .unwrap();
     let whole = std::fs::read(fixture.segment(1)).unwrap();
     let body = whole.windows(600).position(|w| w == [7; 600]).unwrap();
     // As a disk leaves it that wrote the second half of a batch and not the first.
@@ -206,7 +222,9 @@ fn damage_before_a_torn_batch_is_kept_and_reported() {
     let backend = fixture.open();
     backend.apply(vec![put("kept", b"acknowledged")]).unwrap();
     let end = std::fs::metadata(fixture.segment(1)).unwrap().len() as usize;
-    backend.apply(vec![put("a", &[7; 600]), put("b", &[8; 600])]).unwrap();
+    backend
+        .apply(vec![put("a", &[7; 600]), put("b", &[8; 600])])
+        .unwrap();
     let mut bytes = std::fs::read(fixture.segment(1)).unwrap();
     // Without an index, only the frame of `b`, whole behind the torn `a`, tells that `kept` had
     // been synced before.
@@ -217,7 +235,10 @@ fn damage_before_a_torn_batch_is_kept_and_reported() {
     let opened = torn.open();
     assert!(opened.recovered().is_some());
     assert_eq!(opened.get(b"a").unwrap(), None);
-    assert_eq!(opened.get(b"kept").unwrap_err().kind(), ErrorKind::Corrupted);
+    assert_eq!(
+        opened.get(b"kept").unwrap_err().kind(),
+        ErrorKind::Corrupted
+    );
 }
 
 #[test]
@@ -275,11 +296,17 @@ fn a_log_that_lost_its_end_is_damage_and_not_a_shorter_log() {
     let end = std::fs::metadata(fixture.segment(1)).unwrap().len();
     backend.apply(vec![put("two", b"2")]).unwrap();
     drop(backend);
-    let file = File::options().write(true).open(fixture.segment(1)).unwrap();
+    let file = File::options()
+        .write(true)
+        .open(fixture.segment(1))
+        .unwrap();
     file.set_len(end).unwrap();
     let error = LocalBackend::open(&fixture.path()).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Corrupted);
-    assert!(error.to_string().contains("1, but 2 were acknowledged"), "{error}");
+    assert!(
+        error.to_string().contains("1, but 2 were acknowledged"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -293,7 +320,10 @@ fn a_missing_segment_is_noticed_by_writers_and_readers() {
     ] {
         let error = result.err().unwrap();
         assert_eq!(error.kind(), ErrorKind::Corrupted);
-        assert!(error.to_string().contains("00000002.seg is missing"), "{error}");
+        assert!(
+            error.to_string().contains("00000002.seg is missing"),
+            "{error}"
+        );
     }
 }
 
@@ -346,7 +376,11 @@ fn a_store_of_a_newer_format_is_refused_by_both_numbers() {
     std::fs::write(&path, text.replace("\"format\": 1", "\"format\": 9")).unwrap();
     let error = LocalBackend::open(&fixture.path()).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::UnsupportedVersion);
-    assert!(error.to_string().ends_with("has store format 9, this program reads format 1"));
+    assert!(
+        error
+            .to_string()
+            .ends_with("has store format 9, this program reads format 1")
+    );
 }
 
 #[test]
@@ -357,16 +391,28 @@ fn what_is_no_store_is_said_to_be_none() {
     for (path, reason) in [
         (folder.path().join("absent"), "doesn't exist"),
         (file.clone(), "is a file, and a store is a folder"),
-        (folder.path().to_path_buf(), "is no store: it has no store.json"),
+        (
+            folder.path().to_path_buf(),
+            "is no store: it has no store.json",
+        ),
     ] {
         let error = LocalBackend::open(&path).err().unwrap();
         assert_eq!(error.kind(), ErrorKind::StoreNotFound);
         assert!(error.to_string().ends_with(reason), "{error}");
     }
-    assert_eq!(LocalBackend::create(&file).unwrap_err().kind(), ErrorKind::InvalidInput);
-    assert_eq!(LocalBackend::create(folder.path()).unwrap_err().kind(), ErrorKind::InvalidInput);
+    assert_eq!(
+        LocalBackend::create(&file).unwrap_err().kind(),
+        ErrorKind::InvalidInput
+    );
+    assert_eq!(
+        LocalBackend::create(folder.path()).unwrap_err().kind(),
+        ErrorKind::InvalidInput
+    );
     let fixture = Fixture::new();
-    assert_eq!(LocalBackend::create(&fixture.path()).unwrap_err().kind(), ErrorKind::AlreadyExists);
+    assert_eq!(
+        LocalBackend::create(&fixture.path()).unwrap_err().kind(),
+        ErrorKind::AlreadyExists
+    );
 }
 
 #[test]
@@ -380,7 +426,10 @@ fn a_failed_write_stops_all_further_writes_and_no_reads() {
     // A file that can't be written to stands in for a disk that fails.
     let segment = Segment::open(fixture.segment(1), 1, fs::open).unwrap();
     writer.log().active = Arc::new(segment);
-    assert_eq!(backend.apply(vec![put("b", b"2")]).unwrap_err().kind(), ErrorKind::Io);
+    assert_eq!(
+        backend.apply(vec![put("b", b"2")]).unwrap_err().kind(),
+        ErrorKind::Io
+    );
     let error = backend.apply(vec![put("c", b"3")]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Poisoned);
     assert_eq!(backend.get(b"a").unwrap().unwrap().bytes, b"1");

@@ -50,7 +50,10 @@ impl View {
         for (number, path) in (1..).zip(paths) {
             let segment = Arc::new(Segment::open(path, number, fs::open)?);
             let wrong = |what: String| {
-                Err(Error::corrupted(format!("{} {what}", segment.path.display())))
+                Err(Error::corrupted(format!(
+                    "{} {what}",
+                    segment.path.display()
+                )))
             };
             if segment.store != store {
                 return wrong("belongs to another store".into());
@@ -65,7 +68,10 @@ impl View {
             parts.push(Part::open(segment)?);
         }
         if parts.is_empty() {
-            return Err(Error::corrupted(format!("{} holds no segment", folder.display())));
+            return Err(Error::corrupted(format!(
+                "{} holds no segment",
+                folder.display()
+            )));
         }
         Ok(Self { parts })
     }
@@ -99,10 +105,11 @@ impl View {
 
     /// The body of the frame at `location`.
     pub(super) fn read_body(&self, key: &[u8], location: &Location) -> Result<Vec<u8>> {
-        let part = (location.segment as usize).checked_sub(1).and_then(|at| self.parts.get(at));
-        let part = part.ok_or_else(|| {
-            Error::corrupted(format!("there is no segment {}", location.segment))
-        })?;
+        let part = (location.segment as usize)
+            .checked_sub(1)
+            .and_then(|at| self.parts.get(at));
+        let part = part
+            .ok_or_else(|| Error::corrupted(format!("there is no segment {}", location.segment)))?;
         part.segment.read_body(key, location)
     }
 }
@@ -110,7 +117,9 @@ impl View {
 /// The files of the segments in `folder`, which are numbered from 1 without a gap.
 fn segment_paths(folder: &Path) -> Result<Vec<PathBuf>> {
     let names = fs::names(folder)?;
-    let numbers = names.iter().filter_map(|name| segment::number_of(name.to_str()?));
+    let numbers = names
+        .iter()
+        .filter_map(|name| segment::number_of(name.to_str()?));
     let mut numbers: Vec<u32> = numbers.collect();
     numbers.sort_unstable();
     for (expected, &number) in (1..).zip(&numbers) {

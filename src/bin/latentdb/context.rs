@@ -2,9 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
-use indicatif::ProgressBar;
 use latentdb::{Database, Error, ErrorKind, Hub, HubOptions};
 
 use crate::args::Global;
@@ -43,25 +41,24 @@ impl Context {
 
     /// The database for writing; made if it isn't there.
     pub(crate) fn open_or_create(&self) -> latentdb::Result<Database> {
-        self.finish(Database::open_or_create(self.db_path()?)?)
+        Ok(self.ready(Database::open_or_create(self.db_path()?)?))
     }
 
     /// The database for writing; it must be there.
     pub(crate) fn open(&self) -> latentdb::Result<Database> {
-        self.finish(Database::open(self.db_path()?)?)
+        Ok(self.ready(Database::open(self.db_path()?)?))
     }
 
     /// The database for reading; needs no lock, and never makes a store.
     pub(crate) fn open_read_only(&self) -> latentdb::Result<Database> {
-        self.finish(Database::open_read_only(self.db_path()?)?)
+        Ok(self.ready(Database::open_read_only(self.db_path()?)?))
     }
 
-    #[expect(clippy::unnecessary_wraps, reason = "keeps the three openings above to one line each")]
-    fn finish(&self, database: Database) -> latentdb::Result<Database> {
+    fn ready(&self, database: Database) -> Database {
         if let Some(recovered) = database.recovered() {
             eprintln!("note: {recovered}");
         }
-        Ok(database.with_hub(Arc::clone(&self.hub)))
+        database.with_hub(Arc::clone(&self.hub))
     }
 
     /// Says something that only `--verbose` asks for.
@@ -70,30 +67,12 @@ impl Context {
             eprintln!("{}", message());
         }
     }
-
-    /// Runs `work`; if it takes longer than a second, a terminal shows that it goes on.
-    pub(crate) fn with_spinner<T>(&self, doing: &str, work: impl FnOnce() -> T) -> T {
-        // indicatif draws on stderr, and not at all where that is no terminal.
-        let spinner = ProgressBar::new_spinner().with_message(doing.to_owned());
-        let ticking = std::thread::scope(|scope| {
-            let (done, finished) = std::sync::mpsc::channel::<()>();
-            let shown = &spinner;
-            scope.spawn(move || {
-                let waited = finished.recv_timeout(Duration::from_secs(1));
-                if waited == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
-                    shown.enable_steady_tick(Duration::from_millis(120));
-                }
-            });
-            let result = work();
-            drop(done);
-            result
-        });
-        spinner.finish_and_clear();
-        ticking
-    }
 }
 
 /// The last part of a path, for messages.
 pub(crate) fn file_name(path: &Path) -> String {
-    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+    path.file_name()
+        .unwrap_or(path.as_os_str())
+        .to_string_lossy()
+        .into_owned()
 }

@@ -7,11 +7,14 @@ mod args;
 mod commands;
 mod context;
 mod output;
+mod progress;
 mod report;
+mod telemetry;
 
 use clap::Parser;
 
 fn main() -> std::process::ExitCode {
+    telemetry::opt_out();
     let args = args::Args::parse();
     report::exit_code(commands::run(args))
 }

@@ -2,6 +2,7 @@
 //!
 //! Invariant: a file appears under its name whole or not at all; a closed pipe ends quietly.
 
+use std::fmt::Write as _;
 use std::io::{ErrorKind as Io, IsTerminal, Write};
 use std::path::Path;
 
@@ -54,7 +55,9 @@ fn to_stdout(bytes: &[u8]) -> Result<(), Failure> {
     let written = stdout.write_all(bytes).and_then(|()| stdout.flush());
     written.map_err(|error| match error.kind() {
         Io::BrokenPipe => Failure::ClosedPipe,
-        _ => Error::new(ErrorKind::Io, "can't write to stdout").with_source(error).into(),
+        _ => Error::new(ErrorKind::Io, "can't write to stdout")
+            .with_source(error)
+            .into(),
     })
 }
 
@@ -79,7 +82,12 @@ pub(crate) fn ratio(whole: u64, part: u64) -> Option<f64> {
 
 /// Bytes in hexadecimal.
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        // Writing into a string can't fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
 }
 
 /// A number to `digits` decimals in JSON; more would be noise.

@@ -23,7 +23,11 @@ pub(crate) fn run(context: &Context, _command: &Doctor) -> Result<(), Failure> {
         output::line(&format!("  {}", describe(model)))?;
     }
     store(context)?;
-    if works { Ok(()) } else { Err(Failure::Silent(1)) }
+    if works {
+        Ok(())
+    } else {
+        Err(Failure::Silent(1))
+    }
 }
 
 fn runtime(context: &Context) -> Result<bool, Failure> {
@@ -114,5 +118,10 @@ fn cause(error: &latentdb::Error) -> String {
     while let Some(next) = innermost.source() {
         innermost = next;
     }
-    innermost.to_string().lines().next().unwrap_or_default().to_owned()
+    innermost
+        .to_string()
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .to_owned()
 }

@@ -10,6 +10,7 @@ use latentdb::{
 use crate::args::parse_id;
 use crate::context::Context;
 use crate::output::Target;
+use crate::progress::with_spinner;
 use crate::report::Failure;
 
 /// Get an image back
@@ -57,7 +58,7 @@ pub(crate) fn run(context: &Context, command: &Get) -> Result<(), Failure> {
     if let Some(decoder) = &command.decoder {
         context.hub.model(decoder)?;
     }
-    let bytes = context.with_spinner("decoding", || decode(context, command, &database, format))?;
+    let bytes = with_spinner("decoding", || decode(context, command, &database, format))?;
     target.write(&bytes)
 }
 
@@ -69,7 +70,10 @@ fn decode(
 ) -> latentdb::Result<Vec<u8>> {
     let decoded = database.get(command.id.as_str(), command.decoder.as_deref())?;
     context.say(|| {
-        format!("decoded `{}` by {} on {}", command.id, decoded.decoder, decoded.provider)
+        format!(
+            "decoded `{}` by {} on {}",
+            command.id, decoded.decoder, decoded.provider
+        )
     });
     write_image(&decoded.pixels, format)
 }

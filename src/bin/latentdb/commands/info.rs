@@ -14,7 +14,9 @@ use crate::report::Failure;
 /// RGB), ratio_to_rgb, ratio_to_source, source (name, bytes, blake3), preparation, computed,
 /// created (milliseconds since 1970 UTC).
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  latentdb info cat\n  latentdb info cat --json | jq .bits_per_pixel")]
+#[command(
+    after_help = "Examples:\n  latentdb info cat\n  latentdb info cat --json | jq .bits_per_pixel"
+)]
 pub(crate) struct Info {
     /// The record's id
     #[arg(value_parser = parse_id)]
@@ -29,7 +31,7 @@ pub(crate) fn run(context: &Context, command: &Info) -> Result<(), Failure> {
     if command.json {
         return output::line(&to_json(&entry).to_string());
     }
-    output::line(to_text(&entry).trim_end())
+    output::line(&to_text(&entry))
 }
 
 fn rgb_bytes(entry: &Entry) -> u64 {
@@ -62,11 +64,16 @@ fn to_text(entry: &Entry) -> String {
     let stored = entry.stored_bytes;
     let times = |whole, of: &str| {
         let ratio = output::ratio(whole, stored);
-        ratio.map(|r| format!(", {r:.1} x less than {of}")).unwrap_or_default()
+        ratio
+            .map(|r| format!(", {r:.1} x less than {of}"))
+            .unwrap_or_default()
     };
     let mut lines = vec![
         ("id", header.id.to_string()),
-        ("image", format!("{}x{} pixels", header.width, header.height)),
+        (
+            "image",
+            format!("{}x{} pixels", header.width, header.height),
+        ),
         (
             "latent",
             format!(
@@ -96,11 +103,18 @@ fn to_text(entry: &Entry) -> String {
     ));
     if let Some(source) = &header.source {
         let less = times(source.bytes, "the source");
-        lines.push(("source", format!("{}, {}{less}", source.name, output::bytes(source.bytes))));
+        lines.push((
+            "source",
+            format!("{}, {}{less}", source.name, output::bytes(source.bytes)),
+        ));
         lines.push(("blake3", output::hex(&source.blake3)));
     }
     if !header.preparation.is_empty() {
         lines.push(("prepared", header.preparation.clone()));
     }
-    lines.iter().map(|(name, value)| format!("{name:<9}{value}\n")).collect()
+    let line = |(name, value)| format!("{name:<9}{value}");
+    lines.into_iter().map(line).collect::<Vec<_>>().join(
+        "
+",
+    )
 }

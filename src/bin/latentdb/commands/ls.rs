@@ -26,7 +26,9 @@ pub(crate) fn run(context: &Context, command: &Ls) -> Result<(), Failure> {
         let entry = entry?;
         if command.json {
             let bits = entry.bits_per_pixel();
-            output::line(&output::header_json(&entry.header, entry.stored_bytes, bits).to_string())?;
+            output::line(
+                &output::header_json(&entry.header, entry.stored_bytes, bits).to_string(),
+            )?;
         } else {
             output::line(entry.header.id.as_str())?;
         }

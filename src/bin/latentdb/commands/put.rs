@@ -13,6 +13,7 @@ use latentdb::{
 use crate::args::parse_id;
 use crate::context::{Context, file_name};
 use crate::output;
+use crate::progress::with_spinner;
 use crate::report::Failure;
 
 /// Store an image under an id
@@ -61,7 +62,9 @@ pub(crate) struct Put {
 }
 
 fn parse_size(text: &str) -> Result<(u32, u32), String> {
-    let sides = text.split_once('x').map(|(w, h)| (w.parse::<u32>(), h.parse::<u32>()));
+    let sides = text
+        .split_once('x')
+        .map(|(w, h)| (w.parse::<u32>(), h.parse::<u32>()));
     match sides {
         Some((Ok(width), Ok(height))) if width > 0 && height > 0 => Ok((width, height)),
         _ => Err("a size is WxH in pixels, such as 512x512".into()),
@@ -87,7 +90,8 @@ pub(crate) fn run(context: &Context, command: &Put) -> Result<(), Failure> {
             header.height,
             output::bytes(stored.entry.stored_bytes),
             stored.entry.bits_per_pixel(),
-            made.map(|e| format!(", encoded by {e} in {}", e.computed)).unwrap_or_default(),
+            made.map(|e| format!(", encoded by {e} in {}", e.computed))
+                .unwrap_or_default(),
         )
     });
     Ok(())
@@ -115,8 +119,13 @@ fn put_image(context: &Context, command: &Put, file: &Path) -> Result<Stored, Fa
     }
     let image = latentdb::read_image(&bytes, &name, &options.limits)?;
     let database = context.open_or_create()?;
-    let stored = context.with_spinner("encoding", || {
-        database.put_read(command.id.as_str(), &image, Some(source_of(&bytes, &name)), &options)
+    let stored = with_spinner("encoding", || {
+        database.put_read(
+            command.id.as_str(),
+            &image,
+            Some(source_of(&bytes, &name)),
+            &options,
+        )
     })?;
     Ok(stored)
 }
@@ -137,7 +146,9 @@ fn put_latent(context: &Context, command: &Put, file: &Path) -> Result<Stored, F
         size,
     } = read_latent(&bytes, &name)?;
     let needed = |what: &str, flag: &str| {
-        Failure::Usage(format!("{name} doesn't say {what}\nhint: say it with {flag}"))
+        Failure::Usage(format!(
+            "{name} doesn't say {what}\nhint: say it with {flag}"
+        ))
     };
     let latent_space = command
         .latent_space
@@ -148,7 +159,11 @@ fn put_latent(context: &Context, command: &Put, file: &Path) -> Result<Stored, F
         .size
         .or(size)
         .ok_or_else(|| needed("the size of its image", "--size WxH"))?;
-    let latent = if command.scaled { unscale(context, &latent, &latent_space)? } else { latent };
+    let latent = if command.scaled {
+        unscale(context, &latent, &latent_space)?
+    } else {
+        latent
+    };
     let latent = ForeignLatent {
         latent,
         latent_space,
@@ -164,6 +179,9 @@ fn put_latent(context: &Context, command: &Put, file: &Path) -> Result<Stored, F
 /// `stored = scaled / scaling_factor + shift_factor`, with the factors of the latent space.
 fn unscale(context: &Context, latent: &Latent, space: &str) -> Result<Latent, Failure> {
     let (scaling, shift) = context.hub.scaling(space)?;
-    let values = latent.as_slice().iter().map(|value| f16::from_f64(value.to_f64() / scaling + shift));
+    let values = latent
+        .as_slice()
+        .iter()
+        .map(|value| f16::from_f64(value.to_f64() / scaling + shift));
     Ok(Latent::new(latent.shape(), values.collect())?)
 }

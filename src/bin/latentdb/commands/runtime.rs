@@ -45,9 +45,15 @@ const INSTALLER: &str = include_str!("../../../../onnx/runtime/install.py");
 
 pub(crate) fn run(command: &Runtime) -> Result<(), Failure> {
     let Action::Install(install) = &command.action;
-    let folder = install.dir.clone().or_else(latentdb::Runtime::user_folder).ok_or_else(|| {
-        Failure::Usage("there is no home folder to install into\nhint: name one with --dir".into())
-    })?;
+    let folder = install
+        .dir
+        .clone()
+        .or_else(latentdb::Runtime::user_folder)
+        .ok_or_else(|| {
+            Failure::Usage(
+                "there is no home folder to install into\nhint: name one with --dir".into(),
+            )
+        })?;
     let mut python = Process::new("python3");
     // -I: nothing is imported from the current folder. -: the script comes on stdin.
     python.args(["-I", "-"]).arg(&folder).stdin(Stdio::piped());
@@ -58,7 +64,11 @@ pub(crate) fn run(command: &Runtime) -> Result<(), Failure> {
         python.arg("--force");
     }
     let failed = |error: std::io::Error| {
-        Error::new(ErrorKind::Io, "can't run python3, which fetches ONNX Runtime").with_source(error)
+        Error::new(
+            ErrorKind::Io,
+            "can't run python3, which fetches ONNX Runtime",
+        )
+        .with_source(error)
     };
     let mut child = python.spawn().map_err(failed)?;
     if let Some(mut stdin) = child.stdin.take() {

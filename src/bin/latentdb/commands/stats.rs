@@ -29,18 +29,26 @@ pub(crate) fn run(context: &Context, command: &Stats) -> Result<(), Failure> {
     }
     let less = |whole, of: &str| {
         let ratio = output::ratio(whole, stats.stored_bytes);
-        ratio.map(|r| format!(", {r:.1} x less than {of}")).unwrap_or_default()
+        ratio
+            .map(|r| format!(", {r:.1} x less than {of}"))
+            .unwrap_or_default()
     };
     output::line(&format!("store    {}", path.display()))?;
     output::line(&format!("records  {}", stats.records))?;
     output::line(&format!(
         "stored   {}{}",
         bytes(stats.stored_bytes),
-        less(stats.rgb_bytes, &format!("{} of raw RGB", bytes(stats.rgb_bytes)))
+        less(
+            stats.rgb_bytes,
+            &format!("{} of raw RGB", bytes(stats.rgb_bytes))
+        )
     ))?;
     if stats.source_bytes > 0 {
         let of = format!("{} of source files", bytes(stats.source_bytes));
-        output::line(&format!("sources  {}", less(stats.source_bytes, &of).trim_start_matches(", ")))?;
+        output::line(&format!(
+            "sources  {}",
+            less(stats.source_bytes, &of).trim_start_matches(", ")
+        ))?;
     }
     output::line(&format!("on disk  {}", bytes(stats.disk_bytes)))?;
     for (name, count) in &stats.encoders {

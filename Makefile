@@ -1,0 +1,54 @@
+# What people and CI run. Needs GNU make, cargo, python3; `make setup` gets ONNX Runtime.
+#
+# Invariant: what is built or downloaded lies in the target folder, what the demo makes in demo/, nothing elsewhere.
+
+CARGO ?= cargo
+PYTHON ?= python3
+# cargo's own rule: CARGO_TARGET_DIR, relative to the folder it is started in.
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+# Absolute, because tests and doc tests run in folders of their own. The shell's `cd` and not $(abspath), which
+# takes a path with spaces apart.
+RUNTIME = $$(mkdir -p "$$TARGET" && cd "$$TARGET" && pwd)/onnxruntime
+# A folder of images for `make demo`.
+IMAGES ?=
+
+export TARGET IMAGES
+export PYTHONDONTWRITEBYTECODE = 1
+
+.PHONY: help setup demo test check bench need-cargo need-python
+.DEFAULT_GOAL := help
+
+help:
+	@echo 'make setup              get ONNX Runtime, a shared library, into $(TARGET)/onnxruntime'
+	@echo 'make demo               put sample images, get them back, show both: demo/side-by-side.png'
+	@echo 'make demo IMAGES=DIR    the same with your images'
+	@echo 'make test               all tests: the library, the program, the examples, the installer'
+	@echo 'make check              formatting, lints, documentation; no test is run'
+	@echo 'make bench              how fast put and get are'
+
+setup: need-python
+	@$(PYTHON) onnx/runtime/install.py "$$TARGET/onnxruntime"
+
+demo: need-cargo setup
+	@ORT_DYLIB_PATH="$(RUNTIME)" $(CARGO) run --locked --release --example demo -- $${IMAGES:+"$$IMAGES"}
+
+test: need-cargo setup
+	ORT_DYLIB_PATH="$(RUNTIME)" $(CARGO) test --locked --all-features --no-fail-fast --lib --bins --tests --examples
+	ORT_DYLIB_PATH="$(RUNTIME)" $(CARGO) test --locked --all-features --doc
+	ORT_DYLIB_PATH="$(RUNTIME)" $(CARGO) run --locked --all-features --example embed -- "$$TARGET/example-embed"
+	$(PYTHON) -m unittest discover -s onnx/runtime -p 'test_*.py'
+
+check: need-cargo
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --all-targets --all-features -- -D warnings
+	$(CARGO) clippy --locked --no-default-features --lib -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --all-features --no-deps
+
+bench: need-cargo setup
+	ORT_DYLIB_PATH="$(RUNTIME)" $(CARGO) bench --locked
+
+need-cargo:
+	@command -v $(CARGO) >/dev/null || { echo 'error: cargo was not found: https://rustup.rs installs it' >&2; exit 1; }
+
+need-python:
+	@command -v $(PYTHON) >/dev/null || { echo 'error: python3 was not found: it gets ONNX Runtime (Python 3.8 or newer)' >&2; exit 1; }
