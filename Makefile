@@ -14,6 +14,8 @@ IMAGES ?=
 
 export TARGET IMAGES
 export PYTHONDONTWRITEBYTECODE = 1
+# Set before ONNX Runtime is loaded, this keeps its published builds from sending telemetry.
+export ORT_DISABLE_TELEMETRY = 1
 
 .PHONY: help setup demo test check bench need-cargo need-python
 .DEFAULT_GOAL := help

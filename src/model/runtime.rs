@@ -20,7 +20,7 @@ pub(super) const LIBRARY: &str = if cfg!(windows) {
     "libonnxruntime.so"
 };
 
-/// What the installer writes beside the libraries; it names those that CUDA needs first.
+/// The installer's note beside the libraries.
 const INSTALLED: &str = "installed.json";
 
 /// A place where the library may be.
@@ -36,7 +36,6 @@ pub struct Candidate {
 #[derive(Debug, Clone)]
 pub struct Runtime {
     path: PathBuf,
-    version: String,
     environment: ort::environment::Environment,
 }
 
@@ -120,6 +119,10 @@ impl Runtime {
 
     /// Loads the library at `path`.
     ///
+    /// Published builds of ONNX Runtime for Unix send telemetry unless the environment variable
+    /// `ORT_DISABLE_TELEMETRY=1` is set before this; a library can't safely set it, so the program
+    /// that embeds it should. What can be switched off later is switched off here.
+    ///
     /// # Errors
     /// `RuntimeUnavailable` if it can't be loaded, is no ONNX Runtime, is older than 1.17, or
     /// another one was loaded before in this process.
@@ -155,7 +158,6 @@ impl Runtime {
         environment.set_log_level(ort::logging::LogLevel::Fatal);
         let runtime = Self {
             path: path.to_path_buf(),
-            version: version_of(ort::info()),
             environment,
         };
         *loaded = Some(runtime.clone());
@@ -167,9 +169,13 @@ impl Runtime {
         &self.path
     }
 
-    /// Its version, such as `1.31.1`.
-    pub fn version(&self) -> &str {
-        &self.version
+    /// Its version, such as `1.31.1`; `None` where it can't be told.
+    ///
+    /// Read from the file: on Linux the library's symbols carry it, and elsewhere the installer's
+    /// note beside it does.
+    pub fn version(&self) -> Option<String> {
+        let bytes = std::fs::read(&self.path).unwrap_or_default();
+        version_in(&bytes).or_else(|| self.installed().map(|installed| installed.onnxruntime))
     }
 
     /// Starts `provider` as a model would, to see whether it really works.
@@ -187,16 +193,7 @@ impl Runtime {
     /// Loads what the CUDA provider needs from where the installer put it, so that no
     /// `LD_LIBRARY_PATH` is needed. What is missing shows as an error when the provider starts.
     pub(super) fn preload_cuda(&self) {
-        #[derive(serde::Deserialize)]
-        struct Installed {
-            #[serde(default)]
-            preload: Vec<String>,
-        }
-        let Some(folder) = self.path.parent() else {
-            return;
-        };
-        let text = std::fs::read(folder.join(INSTALLED)).unwrap_or_default();
-        let Ok(installed) = serde_json::from_slice::<Installed>(&text) else {
+        let (Some(folder), Some(installed)) = (self.path.parent(), self.installed()) else {
             return;
         };
         for name in installed.preload {
@@ -206,6 +203,19 @@ impl Runtime {
             }
         }
     }
+
+    fn installed(&self) -> Option<Installed> {
+        let bytes = std::fs::read(self.path.with_file_name(INSTALLED)).ok()?;
+        serde_json::from_slice(&bytes).ok()
+    }
+}
+
+/// What the installer notes beside the libraries.
+#[derive(serde::Deserialize)]
+struct Installed {
+    onnxruntime: String,
+    /// Libraries that the CUDA provider needs, in the order in which they are to be loaded.
+    preload: Vec<String>,
 }
 
 /// The folder for this program's data: `$XDG_DATA_HOME/latentdb`, `~/.local/share/latentdb`, or
@@ -215,15 +225,20 @@ pub fn user_data_folder() -> Option<PathBuf> {
     Some(strategy.data_dir().join("latentdb"))
 }
 
-/// The version in ONNX Runtime's build information, which names the branch `rel-1.31.1`.
-fn version_of(info: &str) -> String {
-    let branch = info.split("git-branch=").nth(1).unwrap_or_default();
-    let branch = branch.split(',').next().unwrap_or_default().trim();
-    match branch.strip_prefix("rel-") {
-        Some(version) => version.into(),
-        None if branch.is_empty() => "of unknown version".into(),
-        None => branch.into(),
-    }
+/// The version in the library's exported symbols, which are marked `VERS_1.31.1`.
+fn version_in(library: &[u8]) -> Option<String> {
+    let mark = b"VERS_";
+    let at = library
+        .windows(mark.len())
+        .position(|window| window == mark)?;
+    let rest = &library[at + mark.len()..];
+    let length = rest
+        .iter()
+        .take_while(|b| b.is_ascii_digit() || **b == b'.')
+        .count();
+    String::from_utf8(rest[..length].to_vec())
+        .ok()
+        .filter(|version| version.contains('.'))
 }
 
 #[cfg(test)]
@@ -238,10 +253,10 @@ mod tests {
     }
 
     #[test]
-    fn the_version_is_read_from_the_build_information() {
-        let info =
-            "ORT Build Info: git-branch=rel-1.31.1, git-commit-id=26250ae, build type=Release";
-        assert_eq!(version_of(info), "1.31.1");
-        assert_eq!(version_of(""), "of unknown version");
+    fn the_version_is_read_from_the_marks_of_symbols() {
+        let library = b"\x7fELF...\0OrtGetApiBase\0VERS_1.31.1\0...";
+        assert_eq!(version_in(library).as_deref(), Some("1.31.1"));
+        assert_eq!(version_in(b"VERS_"), None);
+        assert_eq!(version_in(b""), None);
     }
 }

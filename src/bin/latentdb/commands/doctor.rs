@@ -45,7 +45,13 @@ fn runtime(context: &Context) -> Result<bool, Failure> {
             return Ok(false);
         }
     };
-    output::line(&format!("\nONNX Runtime {}", runtime.version()))?;
+    let version = runtime
+        .version()
+        .unwrap_or_else(|| "of unknown version".into());
+    output::line(&format!(
+        "
+ONNX Runtime {version}"
+    ))?;
     output::line(&format!("  {}", runtime.path().display()))?;
     output::line("\nexecution providers")?;
     let mut usable = false;

@@ -1,0 +1,97 @@
+//! Who may open a store, and what each sees.
+
+use super::*;
+
+#[test]
+fn a_second_writer_is_told_that_the_store_is_locked() {
+    let fixture = Fixture::new();
+    let first = fixture.open();
+    let error = LocalBackend::open(&fixture.path()).err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Locked);
+    drop(first);
+    LocalBackend::open(&fixture.path()).unwrap();
+}
+
+#[test]
+fn readers_beside_a_writer_see_what_was_written_when_they_refresh() {
+    let fixture = Fixture::new();
+    let writer = fixture.open();
+    let reader = fixture.reader();
+    let expected = fill(&writer);
+    assert!(content(&reader).is_empty());
+    reader.refresh().unwrap();
+    assert_eq!(content(&reader), expected);
+    assert_eq!(content(&fixture.reader()), expected);
+    let error = reader.apply(vec![put("a", b"1")]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ReadOnly);
+}
+
+#[test]
+fn a_store_of_a_newer_format_is_refused_by_both_numbers() {
+    let fixture = Fixture::new();
+    let path = fixture.path().join(store_file::NAME);
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("\"format\": 1", "\"format\": 9")).unwrap();
+    let error = LocalBackend::open(&fixture.path()).err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::UnsupportedVersion);
+    assert!(
+        error
+            .to_string()
+            .ends_with("has store format 9, this program reads format 1")
+    );
+}
+
+#[test]
+fn what_is_no_store_is_said_to_be_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, b"x").unwrap();
+    for (path, reason) in [
+        (folder.path().join("absent"), "doesn't exist"),
+        (file.clone(), "is a file, and a store is a folder"),
+        (
+            folder.path().to_path_buf(),
+            "is no store: it has no store.json",
+        ),
+    ] {
+        let error = LocalBackend::open(&path).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::StoreNotFound);
+        assert!(error.to_string().ends_with(reason), "{error}");
+    }
+    assert_eq!(
+        LocalBackend::create(&file).unwrap_err().kind(),
+        ErrorKind::InvalidInput
+    );
+    assert_eq!(
+        LocalBackend::create(folder.path()).unwrap_err().kind(),
+        ErrorKind::InvalidInput
+    );
+    let fixture = Fixture::new();
+    assert_eq!(
+        LocalBackend::create(&fixture.path()).unwrap_err().kind(),
+        ErrorKind::AlreadyExists
+    );
+}
+
+#[test]
+fn a_failed_write_stops_all_further_writes_and_no_reads() {
+    let fixture = Fixture::new();
+    let backend = fixture.open();
+    backend.apply(vec![put("a", b"1")]).unwrap();
+    let Role::Writer(writer) = &backend.role else {
+        unreachable!("opened for writing")
+    };
+    // A file that can't be written to stands in for a disk that fails.
+    let segment = Segment::open(fixture.segment(1), 1, fs::open).unwrap();
+    writer.log().active = Arc::new(segment);
+    assert_eq!(
+        backend.apply(vec![put("b", b"2")]).unwrap_err().kind(),
+        ErrorKind::Io
+    );
+    let error = backend.apply(vec![put("c", b"3")]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Poisoned);
+    assert_eq!(backend.get(b"a").unwrap().unwrap().bytes, b"1");
+    drop(backend);
+    fixture.open().apply(vec![put("c", b"3")]).unwrap();
+    assert_eq!(content(&fixture.open()).len(), 2);
+}

@@ -1,0 +1,154 @@
+//! The store in a folder: what survives a crash, what damage does, who sees what.
+//!
+//! Here is what the tests share, and a history of random steps against a map.
+
+mod access;
+mod crash;
+mod damage;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::backend::Mode;
+
+/// Small enough that a few records fill a segment.
+const SEGMENT: u64 = 2000;
+
+struct Fixture {
+    folder: tempfile::TempDir,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let fixture = Self {
+            folder: tempfile::tempdir().unwrap(),
+        };
+        LocalBackend::create(&fixture.path()).unwrap();
+        fixture
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("store")
+    }
+
+    fn open(&self) -> LocalBackend {
+        LocalBackend::open_with(&self.path(), SEGMENT).unwrap()
+    }
+
+    fn reader(&self) -> LocalBackend {
+        LocalBackend::open_read_only(&self.path()).unwrap()
+    }
+
+    fn segment(&self, number: u32) -> PathBuf {
+        self.path().join(SEGMENTS).join(segment::file_name(number))
+    }
+
+    /// The store as a killed process leaves it: a copy taken while the writer is at work.
+    fn killed(&self) -> Fixture {
+        let copy = Fixture {
+            folder: tempfile::tempdir().unwrap(),
+        };
+        copy_folder(&self.path(), &copy.path());
+        copy
+    }
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+fn put(key: &str, bytes: &[u8]) -> Operation {
+    Operation::Put {
+        key: key.into(),
+        bytes: bytes.to_vec(),
+        facts: key.to_uppercase().into(),
+        mode: Mode::Replace,
+    }
+}
+
+fn delete(key: &str) -> Operation {
+    Operation::Delete { key: key.into() }
+}
+
+fn content(backend: &LocalBackend) -> BTreeMap<String, Vec<u8>> {
+    let entries = backend.scan(b"", b"").map(Result::unwrap);
+    let read = |entry: Entry| {
+        let bytes = backend.get(&entry.key).unwrap().unwrap().bytes;
+        assert_eq!(backend.entry(&entry.key).unwrap().unwrap(), entry);
+        (String::from_utf8(entry.key).unwrap(), bytes)
+    };
+    entries.map(read).collect()
+}
+
+/// Puts, replaces and deletes over several segments; returns what must be there.
+fn fill(backend: &LocalBackend) -> BTreeMap<String, Vec<u8>> {
+    let mut expected = BTreeMap::new();
+    for n in 0..40u8 {
+        let (key, bytes) = (format!("key{:02}", n % 15), vec![n; 150 + usize::from(n)]);
+        backend.apply(vec![put(&key, &bytes)]).unwrap();
+        expected.insert(key, bytes);
+        if n % 7 == 6 {
+            let key = format!("key{:02}", (n / 2) % 15);
+            if expected.remove(&key).is_some() {
+                backend.apply(vec![delete(&key)]).unwrap();
+            }
+        }
+    }
+    expected
+}
+
+impl LocalBackend {
+    /// Where the first frame of the first segment lies.
+    fn reader_start(&self) -> usize {
+        let Role::Writer(writer) = &self.role else {
+            unreachable!("opened for writing")
+        };
+        writer.log().active.start as usize
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_history_gives_what_a_map_gives(
+        steps in proptest::collection::vec((0u8..10, 0u8..12, 0usize..400), 1..60)
+    ) {
+        let fixture = Fixture::new();
+        let mut backend = Some(fixture.open());
+        let mut expected = BTreeMap::new();
+        for (n, (action, key, length)) in steps.into_iter().enumerate() {
+            let store = backend.as_ref().unwrap();
+            let (key, bytes) = (format!("k{key}"), vec![n as u8; length]);
+            match action {
+                0..=5 => {
+                    store.apply(vec![put(&key, &bytes)]).unwrap();
+                    expected.insert(key, bytes);
+                }
+                6..=7 => {
+                    let there = expected.remove(&key).is_some();
+                    prop_assert_eq!(store.apply(vec![delete(&key)]).is_ok(), there);
+                }
+                8 => {
+                    drop(backend.take());
+                    backend = Some(fixture.open());
+                }
+                _ => prop_assert_eq!(content(&fixture.killed().open()), expected.clone()),
+            }
+        }
+        prop_assert_eq!(content(backend.as_ref().unwrap()), expected.clone());
+        prop_assert_eq!(content(&fixture.reader()), expected);
+    }
+}
