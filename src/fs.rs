@@ -60,8 +60,29 @@ pub(crate) fn len(file: &File, path: &Path) -> Result<u64> {
         .len())
 }
 
+/// Makes a folder and those above it that are missing, durably.
 pub(crate) fn create_dir_all(path: &Path) -> Result<()> {
-    std::fs::create_dir_all(path).map_err(|e| Error::io("create the folder", path, e))
+    if path.is_dir() {
+        return Ok(());
+    }
+    let parent = parent_of(path);
+    if parent != path {
+        create_dir_all(parent)?;
+    }
+    match std::fs::create_dir(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists || !path.is_dir() => {
+            Err(Error::io("create the folder", path, e))
+        }
+        _ => sync_dir(parent),
+    }
+}
+
+/// The folder that holds `path`; `.` for a bare name.
+fn parent_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
 }
 
 /// The names in a folder, in no order.
@@ -154,11 +175,7 @@ pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
         let _ = std::fs::remove_file(&temporary);
         return Err(Error::io("write", path, error));
     }
-    match path.parent() {
-        Some(parent) if parent.as_os_str().is_empty() => sync_dir(Path::new(".")),
-        Some(parent) => sync_dir(parent),
-        None => Ok(()),
-    }
+    sync_dir(parent_of(path))
 }
 
 /// A name beside `path` that no other process and no other call of this one uses.

@@ -72,39 +72,25 @@ impl LocalBackend {
     /// # Errors
     /// As [`create`](Self::create).
     pub fn create_with(path: &Path, properties: BTreeMap<String, String>) -> Result<()> {
-        if path.join(store_file::NAME).exists() {
-            return Err(Error::new(
-                ErrorKind::AlreadyExists,
-                format!("{} is a store already", path.display()),
-            ));
-        }
-        let empty = match fs::names(path) {
-            Ok(names) => names.is_empty(),
-            Err(_) if !path.exists() => true,
-            Err(_) if path.is_file() => {
+        match std::fs::metadata(path) {
+            Ok(metadata) if !metadata.is_dir() => {
                 return Err(Error::invalid(format!(
                     "{} is a file, and a store is a folder",
                     path.display()
                 )));
             }
-            Err(error) => return Err(error),
-        };
-        if !empty {
-            return Err(Error::invalid(format!(
-                "{} is no store and not empty",
-                path.display()
-            )));
+            Ok(_) => check_vacant(path)?,
+            Err(_) => fs::create_dir_all(path)?,
         }
+        // Two processes that make one store at once would mix their segments.
+        let _lock = take_lock(&path.join(LOCK))?;
+        check_vacant(path)?;
         let segments = path.join(SEGMENTS);
         fs::create_dir_all(&segments)?;
         let file = StoreFile::new(properties);
         let id = file.id().expect("a new store has a valid id");
         segment::create(&segments, id, 1, 1)?;
-        file.write(path)?;
-        match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => fs::sync_dir(parent),
-            _ => fs::sync_dir(Path::new(".")),
-        }
+        file.write(path)
     }
 
     /// Opens the store at `path` for reading and writing.
@@ -186,6 +172,35 @@ impl LocalBackend {
     pub fn recovered(&self) -> Option<&str> {
         self.recovered.as_deref()
     }
+}
+
+/// Refuses a folder that holds anything but what an interrupted making of a store leaves.
+fn check_vacant(path: &Path) -> Result<()> {
+    if path.join(store_file::NAME).exists() {
+        return Err(Error::new(
+            ErrorKind::AlreadyExists,
+            format!("{} is a store already", path.display()),
+        ));
+    }
+    let segments = path.join(SEGMENTS);
+    let mut unfinished = fs::names(path)?
+        .iter()
+        .all(|name| name == LOCK || name == SEGMENTS);
+    if unfinished && segments.exists() {
+        // A first segment without a frame is all that can be there.
+        for name in fs::names(&segments)? {
+            let file = segments.join(&name);
+            let open = || Segment::open(file, 1, fs::open)?.is_empty();
+            unfinished &= name == *segment::file_name(1) && open().unwrap_or(false);
+        }
+    }
+    if unfinished {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "{} is no store and not empty",
+        path.display()
+    )))
 }
 
 fn read_store_file(path: &Path) -> Result<(StoreFile, StoreId)> {

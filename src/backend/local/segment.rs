@@ -158,6 +158,12 @@ impl Segment {
         self.seed.wrapping_add(offset)
     }
 
+    /// Whether no frame was ever written to it.
+    pub(super) fn is_empty(&self) -> Result<bool> {
+        Ok(self.len()? == self.start)
+    }
+
+    /// Bytes of the file.
     pub(super) fn len(&self) -> Result<u64> {
         fs::len(&self.file, &self.path)
     }

@@ -95,3 +95,34 @@ fn a_failed_write_stops_all_further_writes_and_no_reads() {
     fixture.open().apply(vec![put("c", b"3")]).unwrap();
     assert_eq!(content(&fixture.open()).len(), 2);
 }
+
+#[test]
+fn making_a_store_that_was_interrupted_can_be_done_again() {
+    let fixture = Fixture::new();
+    std::fs::remove_file(fixture.path().join(store_file::NAME)).unwrap();
+    LocalBackend::create(&fixture.path()).unwrap();
+    let expected = fill(&fixture.open());
+    // Without its file a store that holds records is never made anew over them.
+    std::fs::remove_file(fixture.path().join(store_file::NAME)).unwrap();
+    let error = LocalBackend::create(&fixture.path()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    assert!(!expected.is_empty() && fixture.segment(1).exists());
+}
+
+#[test]
+fn threads_that_race_to_make_one_store_leave_a_whole_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a/b/store");
+    let made = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..6)
+            .map(|_| scope.spawn(|| LocalBackend::create(&path)))
+            .collect();
+        let results: Vec<_> = threads.into_iter().map(|t| t.join().unwrap()).collect();
+        results.iter().filter(|made| made.is_ok()).count()
+    });
+    assert_eq!(made, 1);
+    LocalBackend::open(&path)
+        .unwrap()
+        .apply(vec![put("a", b"1")])
+        .unwrap();
+}
