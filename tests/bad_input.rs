@@ -293,6 +293,17 @@ fn a_missing_or_foreign_onnx_runtime_is_one_error_with_a_hint() {
         .args(["get", "kept"]);
     finish(&mut command).fails(1, &["nowhere.so", "hint: latentdb runtime install"]);
     unharmed(&sandbox, &kept);
+    let put = [
+        "--db",
+        "other",
+        "put",
+        "new",
+        "good.png",
+        "--onnxruntime",
+        "missing.so",
+    ];
+    sandbox.run(&put).fails(1, &["missing.so"]);
+    assert!(!sandbox.path("other").exists());
 }
 
 #[test]

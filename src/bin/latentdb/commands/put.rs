@@ -98,7 +98,6 @@ pub(crate) fn run(context: &Context, command: &Put) -> Result<(), Failure> {
 }
 
 fn put_image(context: &Context, command: &Put, file: &Path) -> Result<Stored, Failure> {
-    // Read before the store is made: a missing file leaves nothing behind.
     let (bytes, name) = if file == Path::new("-") {
         (read_stdin()?, "stdin".to_owned())
     } else {
@@ -114,10 +113,12 @@ fn put_image(context: &Context, command: &Put, file: &Path) -> Result<Stored, Fa
         }),
         ..PutOptions::default()
     };
+    // What can fail without a store fails before one is made.
     if let Some(encoder) = &options.encoder {
         context.hub.model(encoder)?;
     }
     let image = latentdb::read_image(&bytes, &name, &options.limits)?;
+    context.hub.runtime()?;
     let database = context.open_or_create()?;
     let stored = with_spinner("encoding", || {
         database.put_read(
