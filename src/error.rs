@@ -99,21 +99,22 @@ impl Error {
     }
 }
 
+/// The message; with `{:#}` the whole chain of causes, joined by `: `.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl fmt::Debug for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}: {}", self.kind, self.message)?;
-        let mut cause = self.source();
+        f.write_str(&self.message)?;
+        let mut cause = self.source().filter(|_| f.alternate());
         while let Some(error) = cause {
             write!(f, ": {error}")?;
             cause = error.source();
         }
         Ok(())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {self:#}", self.kind)
     }
 }
 
@@ -142,12 +143,11 @@ mod tests {
     }
 
     #[test]
-    fn debug_prints_the_whole_chain() {
+    fn the_chain_of_causes_is_printed_when_asked_for() {
         let error = Error::corrupted("record `a` is damaged")
             .with_source(Error::new(ErrorKind::Io, "can't read b"));
-        assert_eq!(
-            format!("{error:?}"),
-            "Corrupted: record `a` is damaged: can't read b"
-        );
+        assert_eq!(error.to_string(), "record `a` is damaged");
+        assert_eq!(format!("{error:#}"), "record `a` is damaged: can't read b");
+        assert!(format!("{error:?}").starts_with("Corrupted: record `a` is damaged: can't"));
     }
 }

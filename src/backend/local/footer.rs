@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use twox_hash::XxHash3_64;
 
-use super::frame::Kind;
+use super::frame::{Head, Kind};
 use super::segment::{Location, Segment};
 use crate::backend::{MAX_FACTS_BYTES, MAX_KEY_BYTES};
 use crate::error::{Error, Result};
@@ -36,6 +36,18 @@ pub(super) struct Latest {
     pub(super) kind: Kind,
     pub(super) location: Location,
     pub(super) facts: Vec<u8>,
+}
+
+impl Latest {
+    /// What the frame with `head` at `location` says of its key.
+    pub(super) fn of_frame(head: Head, location: Location) -> (Vec<u8>, Self) {
+        let latest = Self {
+            kind: head.kind,
+            location,
+            facts: head.facts,
+        };
+        (head.key, latest)
+    }
 }
 
 /// The footer for `entries`, which come in the order of their keys, to lie at `start`.

@@ -79,12 +79,7 @@ impl Log {
                 frame_len: self.end + out.len() as u64 - offset,
                 sequence: head.sequence,
             };
-            let latest = Latest {
-                kind,
-                location,
-                facts: head.facts,
-            };
-            written.push((head.key, latest));
+            written.push(Latest::of_frame(head, location));
         }
         fs::write_all_at(&segment.file, &segment.path, &out, self.end)?;
         fs::sync_data(&segment.file, &segment.path)?;
@@ -99,14 +94,11 @@ impl Log {
         let mut heads = Heads::new(segment, segment.start, self.end);
         let mut newest = BTreeMap::new();
         for_each_batch(&mut heads, |batch| {
-            newest.extend(batch.into_iter().map(|(head, location)| {
-                let latest = Latest {
-                    kind: head.kind,
-                    location,
-                    facts: head.facts,
-                };
-                (head.key, latest)
-            }));
+            newest.extend(
+                batch
+                    .into_iter()
+                    .map(|(head, at)| Latest::of_frame(head, at)),
+            );
             Ok(())
         })?;
         let footer = footer::write(self.end, self.next_sequence - 1, newest.iter());

@@ -172,23 +172,14 @@ fn replay(view: &View, known: Option<Checkpoint>, store: StoreId, index: &Index)
                     let (offset, sequence) = end.unwrap_or((known.offset, known.sequence));
                     let news: Vec<_> = batch
                         .into_iter()
-                        .map(|(head, location)| {
-                            let latest = Latest {
-                                kind: head.kind,
-                                location,
-                                facts: head.facts,
-                            };
-                            (head.key, latest)
-                        })
+                        .map(|(head, location)| Latest::of_frame(head, location))
                         .collect();
-                    index.apply(
-                        &news,
-                        Checkpoint {
-                            offset,
-                            sequence,
-                            ..reached
-                        },
-                    )
+                    let reached = Checkpoint {
+                        offset,
+                        sequence,
+                        ..reached
+                    };
+                    index.apply(&news, reached)
                 })?;
             }
             _ => rebuild_part(part, index, reached)?,

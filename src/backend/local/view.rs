@@ -155,12 +155,8 @@ impl Part {
         let end = for_each_batch(&mut heads, |batch| {
             for (head, location) in batch {
                 last_sequence = head.sequence;
-                let latest = Latest {
-                    kind: head.kind,
-                    location,
-                    facts: head.facts,
-                };
-                map.insert(head.key, latest);
+                let (key, latest) = Latest::of_frame(head, location);
+                map.insert(key, latest);
             }
             Ok(())
         })?;

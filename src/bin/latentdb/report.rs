@@ -1,6 +1,5 @@
 //! How a command's failure is shown: the chain of causes, a hint where there is one, an exit code.
 
-use std::error::Error as StdError;
 use std::process::ExitCode;
 
 use latentdb::ErrorKind;
@@ -33,13 +32,7 @@ pub(crate) fn exit_code(result: Result<(), Failure>) -> ExitCode {
         }
         Err(Failure::Silent(code)) => ExitCode::from(code),
         Err(Failure::Error(error)) => {
-            eprint!("error: {error}");
-            let mut cause = error.source();
-            while let Some(error) = cause {
-                eprint!(": {error}");
-                cause = error.source();
-            }
-            eprintln!();
+            eprintln!("error: {error:#}");
             if let Some(hint) = hint(error.kind()) {
                 eprintln!("hint: {hint}");
             }

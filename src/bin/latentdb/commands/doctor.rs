@@ -35,7 +35,7 @@ fn runtime(context: &Context) -> Result<bool, Failure> {
         Ok(runtime) => runtime,
         Err(error) => {
             output::line("\nONNX Runtime: not usable")?;
-            output::line(&format!("  {}", chain(&error)))?;
+            output::line(&format!("  {error:#}"))?;
             output::line("  looked for at, in this order:")?;
             for candidate in Runtime::candidates(context.global.onnxruntime.as_deref()) {
                 let (origin, path) = (candidate.origin, candidate.path.display());
@@ -102,20 +102,9 @@ fn store(context: &Context) -> Result<(), Failure> {
         Err(error) if error.kind() == ErrorKind::StoreNotFound => {
             "not there yet: put or init makes it".into()
         }
-        Err(error) => format!("can't be read: {}", chain(&error)),
+        Err(error) => format!("can't be read: {error:#}"),
     };
     output::line(&format!("  {state}"))
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 /// The innermost cause, on one line: ONNX Runtime's own words.
