@@ -197,7 +197,11 @@ fn a_db_that_is_something_else_is_refused_and_left_alone() {
     std::fs::create_dir(sandbox.path("photos")).unwrap();
     sandbox.write("photos/mine.txt", b"mine");
     sandbox.write("file", b"mine");
-    for (db, reason) in [("photos", "photos"), ("file", "is a file")] {
+    for (db, reason) in [
+        ("photos", "photos"),
+        ("file", "is a file"),
+        ("", "the path of the store is empty"),
+    ] {
         sandbox
             .run(&["--db", db, "put", "a", "good.png"])
             .fails(1, &[reason]);

@@ -103,6 +103,7 @@ class Run:
             f"python3 onnx/train/train.py --device {args.device} --minutes {args.minutes:g} --total-minutes {total / 60:g} "
             f"--seed {args.seed} --batch {args.batch} --crop {args.crop} --lr {args.lr:g} --workers {args.workers} "
             f"--pool {args.pool} --start-with {args.start_with} --precision {args.precision}"
+            + (f" --threads {args.threads}" if args.threads else "")
         )
         machine = torch.cuda.get_device_name(self.device) if self.cuda else "CPU"
         call = {"command": command, "seed": args.seed, "device": machine, "torch": str(torch.__version__), "steps": self.step}

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use latentdb::{Database, Error, ErrorKind, Hub, HubOptions};
 
 use crate::args::Global;
+use crate::progress::with_spinner;
 
 /// What every command gets.
 pub(crate) struct Context {
@@ -28,6 +29,11 @@ impl Context {
     /// The store's folder: `--db`, `LATENTDB_PATH`, or `store` in the user's data folder.
     pub(crate) fn db_path(&self) -> latentdb::Result<PathBuf> {
         if let Some(path) = &self.global.db {
+            // An unset variable in a script must not end up in another store.
+            if path.as_os_str().is_empty() {
+                let message = "the path of the store is empty: --db or LATENTDB_PATH names none";
+                return Err(Error::new(ErrorKind::InvalidInput, message));
+            }
             return Ok(path.clone());
         }
         let data = latentdb::user_data_folder().ok_or_else(|| {
@@ -41,24 +47,30 @@ impl Context {
 
     /// The database for writing; made if it isn't there.
     pub(crate) fn open_or_create(&self) -> latentdb::Result<Database> {
-        Ok(self.ready(Database::open_or_create(self.db_path()?)?))
+        self.opened(Database::open_or_create)
     }
 
     /// The database for writing; it must be there.
     pub(crate) fn open(&self) -> latentdb::Result<Database> {
-        Ok(self.ready(Database::open(self.db_path()?)?))
+        self.opened(Database::open)
     }
 
     /// The database for reading; needs no lock, and never makes a store.
     pub(crate) fn open_read_only(&self) -> latentdb::Result<Database> {
-        Ok(self.ready(Database::open_read_only(self.db_path()?)?))
+        self.opened(Database::open_read_only)
     }
 
-    fn ready(&self, database: Database) -> Database {
+    fn opened(
+        &self,
+        open: impl FnOnce(PathBuf) -> latentdb::Result<Database>,
+    ) -> latentdb::Result<Database> {
+        let path = self.db_path()?;
+        // After a crash, opening may have to walk over a large log.
+        let database = with_spinner("opening the store", || open(path))?;
         if let Some(recovered) = database.recovered() {
             eprintln!("note: {recovered}");
         }
-        database.with_hub(Arc::clone(&self.hub))
+        Ok(database.with_hub(Arc::clone(&self.hub)))
     }
 
     /// Says something that only `--verbose` asks for.

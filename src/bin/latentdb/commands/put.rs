@@ -7,7 +7,7 @@ use clap::ValueHint;
 use latentdb::half::f16;
 use latentdb::{
     Database, Error, ErrorKind, ForeignLatent, Latent, LatentFile, PutOptions, RecordId, Resize,
-    Stored, read_latent, source_of,
+    Stored, read_image, read_latent, source_of,
 };
 
 use crate::args::parse_id;
@@ -117,7 +117,7 @@ fn put_image(context: &Context, command: &Put, file: &Path) -> Result<Stored, Fa
     if let Some(encoder) = &options.encoder {
         context.hub.model(encoder)?;
     }
-    let image = latentdb::read_image(&bytes, &name, &options.limits)?;
+    let image = with_spinner("reading", || read_image(&bytes, &name, &options.limits))?;
     context.hub.runtime()?;
     let database = context.open_or_create()?;
     let stored = with_spinner("encoding", || {

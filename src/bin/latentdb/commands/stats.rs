@@ -4,6 +4,7 @@ use serde_json::json;
 
 use crate::context::Context;
 use crate::output::{self, bytes};
+use crate::progress::with_spinner;
 use crate::report::Failure;
 
 /// Show what the store holds in all
@@ -20,7 +21,7 @@ pub(crate) struct Stats {
 
 pub(crate) fn run(context: &Context, command: &Stats) -> Result<(), Failure> {
     let database = context.open_read_only()?;
-    let stats = database.store().stats()?;
+    let stats = with_spinner("counting", || database.store().stats())?;
     let path = context.db_path()?;
     if command.json {
         let mut value = json!(stats);
