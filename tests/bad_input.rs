@@ -197,11 +197,7 @@ fn a_db_that_is_something_else_is_refused_and_left_alone() {
     std::fs::create_dir(sandbox.path("photos")).unwrap();
     sandbox.write("photos/mine.txt", b"mine");
     sandbox.write("file", b"mine");
-    for (db, reason) in [
-        ("photos", "photos"),
-        ("file", "is a file"),
-        ("", "the path of the store is empty"),
-    ] {
+    for (db, reason) in [("photos", "photos"), ("file", "is a file")] {
         sandbox
             .run(&["--db", db, "put", "a", "good.png"])
             .fails(1, &[reason]);
@@ -213,6 +209,14 @@ fn a_db_that_is_something_else_is_refused_and_left_alone() {
         1
     );
     assert_eq!(sandbox.read("file"), b"mine");
+}
+
+#[test]
+fn an_empty_db_path_names_no_store_and_not_the_default_one() {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["--db", "", "ls"]).fails(2, &["--db <PATH>"]);
+    let mut command = sandbox.command();
+    finish(command.env("LATENTDB_PATH", "").arg("ls")).fails(2, &["--db <PATH>"]);
 }
 
 #[test]

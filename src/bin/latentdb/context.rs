@@ -29,11 +29,6 @@ impl Context {
     /// The store's folder: `--db`, `LATENTDB_PATH`, or `store` in the user's data folder.
     pub(crate) fn db_path(&self) -> latentdb::Result<PathBuf> {
         if let Some(path) = &self.global.db {
-            // An unset variable in a script must not end up in another store.
-            if path.as_os_str().is_empty() {
-                let message = "the path of the store is empty: --db or LATENTDB_PATH names none";
-                return Err(Error::new(ErrorKind::InvalidInput, message));
-            }
             return Ok(path.clone());
         }
         let data = latentdb::user_data_folder().ok_or_else(|| {
