@@ -139,7 +139,7 @@ fn doctor_tells_what_is_found_and_what_starts() {
     let run = sandbox.run(&["doctor"]).succeeds();
     for part in [
         "ONNX Runtime 1.",
-        "cpu: starts",
+        "cpu: works",
         "tiny: encoder and decoder",
         "4 records",
     ] {

@@ -187,6 +187,24 @@ impl Hub {
         Ok(self.runtime.get_or_init(|| runtime))
     }
 
+    /// Runs the smallest image through the built-in encoder on `provider`, to see whether that
+    /// really works.
+    ///
+    /// # Errors
+    /// `RuntimeUnavailable`; `ProviderUnavailable` or `Inference` with the reason.
+    pub fn try_provider(&self, provider: Provider) -> Result<()> {
+        let side = builtin::tiny().spatial_compression_ratio;
+        let grey = Pixels::from_rgb(side, side, vec![128; 3 * (side * side) as usize])?;
+        let shape = builtin::tiny().latent_shape(side, side);
+        let session = Session::load(
+            self.runtime()?,
+            provider,
+            "the encoder of `tiny`",
+            builtin::ENCODER,
+        )?;
+        session.encode(&grey, shape).map(drop)
+    }
+
     /// Encodes an image of any size with the model called `encoder`.
     ///
     /// # Errors

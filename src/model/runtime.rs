@@ -8,7 +8,6 @@ use std::sync::Mutex;
 
 use etcetera::BaseStrategy;
 
-use super::provider::Provider;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The file name of the library on this system.
@@ -176,14 +175,6 @@ impl Runtime {
     pub fn version(&self) -> Option<String> {
         let bytes = std::fs::read(&self.path).unwrap_or_default();
         version_in(&bytes).or_else(|| self.installed().map(|installed| installed.onnxruntime))
-    }
-
-    /// Starts `provider` as a model would, to see whether it really works.
-    ///
-    /// # Errors
-    /// `ProviderUnavailable` with the reason.
-    pub fn try_provider(&self, provider: Provider) -> Result<()> {
-        super::session::options(self, provider).map(drop)
     }
 
     pub(super) fn environment(&self) -> &ort::environment::Environment {

@@ -24,7 +24,7 @@ pub(super) struct Session {
 }
 
 /// Session options for `provider`, which must start: `Auto` is not for this function.
-pub(super) fn options(runtime: &Runtime, provider: Provider) -> Result<SessionBuilder> {
+fn options(runtime: &Runtime, provider: Provider) -> Result<SessionBuilder> {
     let unavailable = |e: ort::Error| {
         Error::new(
             ErrorKind::ProviderUnavailable,

@@ -75,6 +75,12 @@ pub(crate) fn bytes(count: u64) -> String {
     format!("{value:.1} {}", units[unit])
 }
 
+/// `1 record`, `2 records`.
+pub(crate) fn count(number: u64, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{plural}")
+}
+
 /// How many times `whole` is as large as `part`; `None` where there is nothing to compare.
 pub(crate) fn ratio(whole: u64, part: u64) -> Option<f64> {
     (whole > 0 && part > 0).then(|| whole as f64 / part as f64)

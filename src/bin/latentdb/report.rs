@@ -32,7 +32,8 @@ pub(crate) fn exit_code(result: Result<(), Failure>) -> ExitCode {
         }
         Err(Failure::Silent(code)) => ExitCode::from(code),
         Err(Failure::Error(error)) => {
-            eprintln!("error: {error:#}");
+            // What ONNX Runtime says may end in a line break.
+            eprintln!("error: {}", format!("{error:#}").trim_end());
             if let Some(hint) = hint(error.kind()) {
                 eprintln!("hint: {hint}");
             }
@@ -54,7 +55,7 @@ fn hint(kind: ErrorKind) -> Option<&'static str> {
             "latentdb runtime install fetches it; or name a library with --onnxruntime or ORT_DYLIB_PATH"
         }
         ErrorKind::ProviderUnavailable => {
-            "--provider auto falls back to the CPU; latentdb doctor shows what starts"
+            "--provider auto falls back to the CPU; latentdb doctor shows what works"
         }
         ErrorKind::Locked => "wait for the other process to end; reading needs no lock",
         ErrorKind::Full => "free some space; what was acknowledged before is kept",

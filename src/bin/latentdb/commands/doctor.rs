@@ -1,4 +1,4 @@
-//! `latentdb doctor`: what is found, what starts, and what state the store is in.
+//! `latentdb doctor`: what is found, what works, and what state the store is in.
 
 use latentdb::{Database, ErrorKind, ModelSpec, Provider, Runtime};
 
@@ -9,7 +9,7 @@ use crate::report::Failure;
 /// Show what latentdb finds and what works
 ///
 /// Where ONNX Runtime was looked for and found, and in which version; which execution providers
-/// really start; the models; the store's path and state. Ends with exit code 1 if images can't be
+/// really work; the models; the store's path and state. Ends with exit code 1 if images can't be
 /// encoded.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  latentdb doctor")]
@@ -61,10 +61,10 @@ ONNX Runtime {version}"
     }
     for provider in providers {
         let wanted = [Provider::Auto, provider].contains(&context.global.provider);
-        match runtime.try_provider(provider) {
+        match context.hub.try_provider(provider) {
             Ok(()) => {
                 usable |= wanted;
-                output::line(&format!("  {provider}: starts"))?;
+                output::line(&format!("  {provider}: works"))?;
             }
             Err(error) => output::line(&format!("  {provider}: {}", cause(&error)))?,
         }
@@ -94,8 +94,8 @@ fn store(context: &Context) -> Result<(), Failure> {
     output::line(&format!("\nstore\n  {}", path.display()))?;
     let state = match Database::open_read_only(&path).and_then(|db| db.store().stats()) {
         Ok(stats) => format!(
-            "{} records, {} stored, {} on disk",
-            stats.records,
+            "{}, {} stored, {} on disk",
+            output::count(stats.records, "record"),
             output::bytes(stats.stored_bytes),
             output::bytes(stats.disk_bytes)
         ),
