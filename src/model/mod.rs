@@ -1,7 +1,7 @@
 //! Models: what is known of them, and how they turn pixels into latents and back.
 //!
-//! Invariant: a latent is only handed to a decoder of its own latent space. `session` is the only
-//! user of `ort` together with `runtime` and `provider`; no type of it is public.
+//! Invariant: a latent is only handed to a decoder of its own latent space. Only `runtime` and
+//! `session` use `ort`; no type of it is public.
 
 mod builtin;
 mod hub;

@@ -27,20 +27,22 @@ Examples:
   latentdb get cat -o cat-back.png
   latentdb info cat";
 
+const GLOBAL: &str = "Global options";
+
 /// Flags that may stand before or after the command.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Global {
     /// The store's folder [default: `store` in the user's data folder]
-    #[arg(long, global = true, value_name = "PATH", env = "LATENTDB_PATH", value_hint = ValueHint::DirPath)]
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "PATH", env = "LATENTDB_PATH", hide_env_values = true, value_hint = ValueHint::DirPath)]
     pub(crate) db: Option<PathBuf>,
     /// What runs the models: auto, cpu, cuda or cuda:N
-    #[arg(long, global = true, value_name = "PROVIDER", default_value = "auto", value_parser = parse_provider)]
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "PROVIDER", default_value = "auto", value_parser = parse_provider)]
     pub(crate) provider: Provider,
     /// The library of ONNX Runtime, or the folder it lies in
-    #[arg(long, global = true, value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub(crate) onnxruntime: Option<PathBuf>,
     /// Say on stderr what is done, and on which execution provider
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, help_heading = GLOBAL)]
     pub(crate) verbose: bool,
 }
 
