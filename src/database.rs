@@ -100,7 +100,7 @@ impl Database {
             Err(error) if error.kind() == ErrorKind::StoreNotFound && !path.as_ref().is_file() => {
                 match Self::create(&path, DEFAULT_ENCODER) {
                     // Another process was faster.
-                    Err(error) if error.kind() == ErrorKind::AlreadyExists => Self::open(path),
+                    Err(error) if error.kind() == ErrorKind::StoreExists => Self::open(path),
                     other => other,
                 }
             }

@@ -17,6 +17,8 @@ pub enum ErrorKind {
     NotFound,
     /// A record with this id exists and replacing was not asked for.
     AlreadyExists,
+    /// There is a store at the path where one was to be made.
+    StoreExists,
     /// There is no store at the given path.
     StoreNotFound,
     /// No model of this name is known, or it lacks the half (encoder or decoder) that is needed.

@@ -6,7 +6,7 @@ mod support;
 use std::io::Read;
 use std::process::{Command, Stdio};
 
-use support::{Sandbox, finish, onnxruntime, picture};
+use support::{Sandbox, finish, onnxruntime, picture, skipped};
 
 /// A sandbox whose store holds the record `kept`.
 fn filled() -> (Sandbox, Vec<u8>) {
@@ -226,7 +226,7 @@ fn a_db_that_is_read_only_can_be_read_and_not_written() {
     // Root may write anywhere: then there is nothing to test.
     let root = std::fs::write(sandbox.path("store/probe"), b"").is_ok();
     if root {
-        eprintln!("SKIPPED: this user may write to read-only folders");
+        skipped("this user may write to read-only folders");
         std::fs::remove_file(sandbox.path("store/probe")).unwrap();
     } else {
         sandbox
@@ -344,7 +344,7 @@ fn a_provider_asked_for_by_name_that_cannot_start_is_an_error_with_its_reason() 
         let run = sandbox.run(&["get", "kept", "--provider", "cuda"]);
         run.fails(1, &["cuda:0 can't start", "hint: --provider auto"]);
     } else {
-        eprintln!("SKIPPED: this ONNX Runtime has the CUDA provider");
+        skipped("this ONNX Runtime has the CUDA provider");
     }
     unharmed(&sandbox, &kept);
 }

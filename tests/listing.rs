@@ -193,5 +193,7 @@ fn init_makes_an_empty_store_once() {
     let run = sandbox.run(&["init"]).succeeds();
     assert!(run.stderr.starts_with("made the store"));
     assert_eq!(sandbox.run(&["ls"]).succeeds().text(), "");
-    sandbox.run(&["init"]).fails(1, &["is a store already"]);
+    let again = sandbox.run(&["init"]);
+    again.fails(1, &["is a store already"]);
+    assert!(!again.stderr.contains("--replace"), "{}", again.stderr);
 }

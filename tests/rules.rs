@@ -158,13 +158,6 @@ fn only_functions_that_say_so_read_the_environment() {
 }
 
 #[test]
-fn the_command_line_uses_the_public_interface_only() {
-    for (path, text) in sources("src/bin") {
-        assert!(!text.contains("#[path"), "{}", path.display());
-    }
-}
-
-#[test]
 fn every_file_says_what_it_is_for_and_is_short_enough_to_read() {
     for folder in ["src", "tests", "benches", "examples"] {
         for (path, text) in sources(folder) {

@@ -143,11 +143,15 @@ pub(crate) fn shared(part: &str) -> Option<PathBuf> {
     if path.exists() {
         return Some(path);
     }
-    eprintln!(
-        "SKIPPED: {} is missing, so this test checked nothing",
-        path.display()
-    );
+    skipped(&format!("{} is missing", path.display()));
     None
+}
+
+/// Tells that a test checked less than it says; unlike `eprintln`, also where the test passes.
+pub(crate) fn skipped(why: &str) {
+    use std::io::Write;
+    let line = format!("SKIPPED: {why}\n");
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
 }
 
 /// A picture with edges and gradients, different for each `seed`.

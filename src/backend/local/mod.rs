@@ -62,7 +62,8 @@ impl LocalBackend {
     /// Makes an empty store at `path`, which must not exist or be an empty folder.
     ///
     /// # Errors
-    /// `AlreadyExists` if a store is there; `InvalidInput` if something else is; `Io`.
+    /// `StoreExists`; `InvalidInput` if something else is there; `Locked` if another process is just
+    /// making one; `Io`.
     pub fn create(path: &Path) -> Result<()> {
         Self::create_with(path, BTreeMap::new())
     }
@@ -110,16 +111,20 @@ impl LocalBackend {
         let index_folder = path.join(INDEX);
         let known = recovery::known(&index_folder, id);
         let recovered = recovery::cut_torn_tail(&mut view, known.checkpoint(), &path.join(LOST))?;
-        let index = recovery::index_for(&view, id, &index_folder, known)?;
-
         let last = view
             .parts
             .last()
             .expect("View::open refuses a store without segments");
         let (number, path_of_last) = (last.segment.number, last.segment.path.clone());
+        let active = Segment::open(path_of_last, number, fs::open_writable)?;
+        // A killed process may have written a batch and not synced it. What the index knows must
+        // be on the medium first, or a power cut would look like the loss of acknowledged records.
+        fs::sync_data(&active.file, &active.path)?;
+        let index = recovery::index_for(&view, id, &index_folder, known)?;
+
         let mut log = Log {
             folder,
-            active: Arc::new(Segment::open(path_of_last, number, fs::open_writable)?),
+            active: Arc::new(active),
             end: last.end,
             next_sequence: last.last_sequence + 1,
             segment_bytes,
@@ -178,7 +183,7 @@ impl LocalBackend {
 fn check_vacant(path: &Path) -> Result<()> {
     if path.join(store_file::NAME).exists() {
         return Err(Error::new(
-            ErrorKind::AlreadyExists,
+            ErrorKind::StoreExists,
             format!("{} is a store already", path.display()),
         ));
     }

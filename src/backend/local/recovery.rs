@@ -27,6 +27,10 @@ pub(super) fn cut_torn_tail(
     let Some(part) = view.parts.last() else {
         return Ok(None);
     };
+    if let Some(known) = known {
+        // Before anything is cut: what the index knows was acknowledged.
+        check_log_reaches(part.last_sequence, &known)?;
+    }
     if part.sealed {
         return Ok(None);
     }
@@ -117,19 +121,22 @@ pub(super) fn index_for(view: &View, store: StoreId, folder: &Path, known: Known
     Ok(index)
 }
 
-/// Whether the index belongs to this log and holds what it says it holds.
-///
 /// # Errors
-/// `Corrupted` if it knows of more than the log holds: then acknowledged records are gone.
-fn agrees(known: &Checkpoint, view: &View, index: &Index) -> Result<bool> {
-    let log_ends = view.parts.last().map_or(0, |part| part.last_sequence);
-    if known.sequence > log_ends {
-        return Err(Error::corrupted(format!(
-            "the log ends at operation {log_ends}, but {} were acknowledged: segments were lost or \
-             put back from an older copy (to accept the loss, remove the folder `index` of the store)",
-            known.sequence
-        )));
+/// `Corrupted` if the index knows of more than the log holds: then acknowledged records are gone,
+/// or so damaged that no frame is to be seen.
+fn check_log_reaches(log_ends: u64, known: &Checkpoint) -> Result<()> {
+    if known.sequence <= log_ends {
+        return Ok(());
     }
+    Err(Error::corrupted(format!(
+        "the log ends at operation {log_ends}, but {} were acknowledged: segments are damaged, lost \
+         or put back from an older copy (to accept the loss, remove the folder `index` of the store)",
+        known.sequence
+    )))
+}
+
+/// Whether the index, which belongs to this store, is in step with the log and holds what it says.
+fn agrees(known: &Checkpoint, view: &View, index: &Index) -> Result<bool> {
     let Some(part) = view
         .parts
         .iter()

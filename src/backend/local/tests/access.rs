@@ -69,7 +69,7 @@ fn what_is_no_store_is_said_to_be_none() {
     let fixture = Fixture::new();
     assert_eq!(
         LocalBackend::create(&fixture.path()).unwrap_err().kind(),
-        ErrorKind::AlreadyExists
+        ErrorKind::StoreExists
     );
 }
 

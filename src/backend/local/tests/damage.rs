@@ -129,3 +129,26 @@ fn a_damaged_footer_costs_time_and_no_record() {
         assert_eq!(content(&fixture.open()), expected);
     }
 }
+
+#[test]
+fn an_acknowledged_frame_with_a_damaged_head_is_never_cut_away() {
+    let fixture = Fixture::new();
+    let backend = fixture.open();
+    backend.apply(vec![put("one", &[1; 50])]).unwrap();
+    let start = std::fs::metadata(fixture.segment(1)).unwrap().len() as usize;
+    backend.apply(vec![put("two", &[2; 50])]).unwrap();
+    drop(backend);
+    let whole = std::fs::read(fixture.segment(1)).unwrap();
+    // Magic, lengths, key: after each of these no frame is to be seen any more.
+    for at in [start, start + 6, start + 16, start + 33] {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1;
+        std::fs::write(fixture.segment(1), &bytes).unwrap();
+        let error = LocalBackend::open(&fixture.path()).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Corrupted);
+        assert_eq!(std::fs::read(fixture.segment(1)).unwrap(), bytes);
+        assert!(!fixture.path().join(LOST).exists());
+    }
+    std::fs::write(fixture.segment(1), whole).unwrap();
+    assert_eq!(content(&fixture.open()).len(), 2);
+}
