@@ -291,7 +291,7 @@ impl Database {
         id: &str,
         pixels: &Pixels,
         source: Option<Source>,
-        notes: Vec<String>,
+        mut notes: Vec<String>,
         options: &PutOptions,
     ) -> Result<Stored> {
         let id = self.check_id(id, options)?;
@@ -304,6 +304,7 @@ impl Database {
         let name = options.encoder.as_deref().unwrap_or(&self.encoder);
         let spec = self.hub.model(name)?;
         let encoded = self.hub.encode(name, pixels)?;
+        notes.extend(encoded.notes.iter().cloned());
         let header = RecordHeader {
             id,
             width: pixels.width(),
@@ -314,7 +315,7 @@ impl Database {
             encoder: Some(EncoderStamp {
                 name: spec.name.clone(),
                 fingerprint: spec.encoder_fingerprint(),
-                computed: format!("f32 {}", encoded.provider),
+                computed: encoded.computed(),
             }),
             source,
             preparation: options.resize.as_ref().map(describe).unwrap_or_default(),

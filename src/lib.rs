@@ -74,8 +74,9 @@ pub use latent::{Latent, LatentShape};
 pub use latent_io::{LatentFile, LatentFormat, read_latent, write_latent};
 pub use metrics::psnr;
 pub use model::{
-    Candidate, Decoded, Encoded, Hub, HubOptions, ModelHalf, ModelSpec, Provider, Runtime,
-    user_data_folder,
+    BrokenModel, Candidate, Decoded, Element, Encoded, FileState, Hub, HubOptions, ImportOptions,
+    LatentTensor, Layout, ModelFile, ModelHalf, ModelSpec, ModelsFolder, PixelTensor, Precision,
+    Provider, Runtime, user_data_folder,
 };
 pub use ndarray;
 pub use pixels::Pixels;

@@ -2,6 +2,8 @@
 //!
 //! Invariant: `data.len() == width * height * 3`, and neither side is zero.
 
+use std::borrow::Cow;
+
 use crate::error::{Error, Result};
 
 /// An RGB image: 8 bits a channel, interleaved, rows from the top, sRGB.
@@ -64,12 +66,11 @@ impl Pixels {
 
     /// The image grown to the right and downwards to multiples of `multiple`, its last column and
     /// row repeated. [`crop`](Self::crop) takes the margin away again.
-    #[must_use]
-    pub(crate) fn pad_to_multiple(&self, multiple: u32) -> Self {
+    pub(crate) fn pad_to_multiple(&self, multiple: u32) -> Cow<'_, Self> {
         let width = self.width.next_multiple_of(multiple);
         let height = self.height.next_multiple_of(multiple);
         if (width, height) == (self.width, self.height) {
-            return self.clone();
+            return Cow::Borrowed(self);
         }
         let (row, padded_row) = (self.width as usize * 3, width as usize * 3);
         let mut data = Vec::with_capacity(padded_row * height as usize);
@@ -83,11 +84,11 @@ impl Pixels {
         for _ in self.height..height {
             data.extend_from_within(last..last + padded_row);
         }
-        Self {
+        Cow::Owned(Self {
             width,
             height,
             data,
-        }
+        })
     }
 
     /// The rectangle of `width` x `height` pixels whose top left corner is (`x`, `y`).
@@ -153,7 +154,8 @@ mod tests {
         assert_eq!((padded.width(), padded.height()), (8, 8));
         assert!(padded.as_rgb().chunks(3).all(|p| p == [9, 8, 7]));
 
-        let padded = numbered(3, 2).pad_to_multiple(4);
+        let small = numbered(3, 2);
+        let padded = small.pad_to_multiple(4);
         let part = |x, y, width| padded.crop(x, y, width, 1).unwrap();
         assert_eq!(part(2, 1, 1), part(3, 3, 1));
         assert_eq!(part(0, 1, 3), part(0, 3, 3));
@@ -178,7 +180,7 @@ mod tests {
             let padded = pixels.pad_to_multiple(multiple);
             prop_assert_eq!(padded.width() % multiple, 0);
             prop_assert_eq!(padded.height() % multiple, 0);
-            prop_assert_eq!(padded.crop(0, 0, width, height).unwrap(), pixels);
+            prop_assert_eq!(padded.crop(0, 0, width, height).unwrap(), pixels.clone());
         }
     }
 }

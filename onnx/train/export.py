@@ -85,20 +85,20 @@ def compare(model, encoder, decoder, images):
     print(f"PSNR of the graphs on held-out images: {psnr.round(2).tolist()} dB")
 
 
-def part(model, name, out, shape, source, target):
-    """Writes one graph; returns its entry of the manifest."""
+def part(model, name, out, shape):
+    """Writes one graph; returns what the manifest says of it and of its file."""
     path = out / f"{name}.onnx"
     data = model.SerializeToString(deterministic=True)
     path.write_bytes(data)
     halves = [t for t in model.graph.initializer if t.data_type == graph.TensorProto.FLOAT16]
-    return {
+    half = {
         "file": path.name,
-        "sha256": hashlib.sha256(data).hexdigest(),
         "parameters": int(sum(np.prod(t.dims) for t in halves)),
         "gflop_512": round(graph.gflop(model, shape), 2),
-        "input": source,
-        "output": target,
+        "pixels": {"name": "pixels", "element": "u8", "layout": "nhwc", "range": [0, 255]},
+        "latent": {"name": "latent", "element": "f16"},
     }
+    return half, {"name": path.name, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 
 @torch.no_grad()
@@ -116,20 +116,26 @@ def main():
 
     args.out.mkdir(parents=True, exist_ok=True)
     ours = {name: value for name, value in weights.items() if name.startswith("encoder.")}
+    halves, files = zip(
+        part(encoder, "encoder", args.out, (1, 512, 512, 3)),
+        part(decoder, "decoder", args.out, (1, 4, 64, 64)),
+    )
     manifest = {
+        "manifest_version": 1,
         "name": "tiny",
+        "family": FAMILY,
         "latent_space": "tiny-1",
         "latent_channels": LATENT_CHANNELS,
         "spatial_compression_ratio": COMPRESSION,
         "scaling_factor": 1.0,
         "shift_factor": 0.0,
-        "family": FAMILY,
         "config": CONFIG,
-        "encoder": part(encoder, "encoder", args.out, (1, 512, 512, 3), "pixels", "latent"),
-        "decoder": part(decoder, "decoder", args.out, (1, 4, 64, 64), "latent", "pixels"),
         "fingerprint": fingerprint(FAMILY, CONFIG, ours),
         "license": "MIT OR Apache-2.0",
         "source": "trained by onnx/train/train.py on images it draws itself",
+        "encoder": halves[0],
+        "decoder": halves[1],
+        "files": list(files),
         "training": {
             "calls": checkpoint["calls"],
             "steps": checkpoint["step"],

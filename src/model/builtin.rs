@@ -4,15 +4,25 @@
 
 use super::spec::ModelSpec;
 
-const MANIFEST: &str = include_str!("../../onnx/tiny/manifest.json");
+/// Its name, which no other model may have.
+pub(super) const NAME: &str = "tiny";
 
-/// The encoder's graph.
-pub(super) const ENCODER: &[u8] = include_bytes!("../../onnx/tiny/encoder.onnx");
+const MANIFEST: &[u8] = include_bytes!("../../onnx/tiny/manifest.json");
 
-/// The decoder's graph.
-pub(super) const DECODER: &[u8] = include_bytes!("../../onnx/tiny/decoder.onnx");
+const ENCODER: &[u8] = include_bytes!("../../onnx/tiny/encoder.onnx");
+
+const DECODER: &[u8] = include_bytes!("../../onnx/tiny/decoder.onnx");
 
 /// `tiny`: f8, 4 channels, trained by `onnx/train`.
 pub(super) fn tiny() -> ModelSpec {
     ModelSpec::from_json(MANIFEST).expect("a test reads the built-in manifest")
+}
+
+/// The bytes of one of its files.
+pub(super) fn file(name: &str) -> Option<&'static [u8]> {
+    match name {
+        "encoder.onnx" => Some(ENCODER),
+        "decoder.onnx" => Some(DECODER),
+        _ => None,
+    }
 }

@@ -1,21 +1,29 @@
 //! The models a program knows, and those it has loaded.
 //!
 //! Invariant: ONNX Runtime starts with the first model that is needed, so whatever needs none runs
-//! without it; each half of a model is loaded once.
+//! without it; sessions are loaded once and shared between threads.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use super::attempt::{Attempt, Done, first_success};
 use super::builtin;
+use super::folder::{BrokenModel, ModelsFolder};
+use super::pool::Pool;
+use super::precision::Precision;
 use super::provider::Provider;
+use super::registry::Registry;
 use super::runtime::Runtime;
-use super::session::Session;
-use super::spaces;
-use super::spec::ModelSpec;
+use super::session::{Failure, GraphAt, Session, SessionOptions};
+use super::spec::{ModelHalf, ModelSpec};
 use crate::error::{Error, ErrorKind, Result};
 use crate::latent::{Latent, LatentShape};
 use crate::pixels::Pixels;
+
+/// The most images a GPU is given at once. Batches are cut into powers of two up to this, so that a
+/// GPU prepares itself for five batch sizes and not for every one that comes.
+const MAX_BATCH: usize = 16;
 
 /// How a [`Hub`] runs models.
 #[derive(Debug, Clone, Default)]
@@ -23,16 +31,27 @@ pub struct HubOptions {
     /// The library of ONNX Runtime or its folder; `None` to look for it, see
     /// [`Runtime::candidates`].
     pub runtime: Option<PathBuf>,
+    /// The folder of models; `None` for the built-in models alone.
+    pub models: Option<PathBuf>,
     /// Which execution provider runs the models.
     pub provider: Provider,
+    /// What they compute in; `None` for f16 on GPUs, where a model has it, and f32 on CPUs.
+    pub precision: Option<Precision>,
+    /// Threads that one run on the CPU uses; `None` for one a core.
+    pub threads: Option<usize>,
+    /// How many runs of one model may go on at once, each with a copy of the weights; 0 for one.
+    pub sessions: usize,
 }
 
 /// Knows models by name, loads them when they are needed, and runs them.
 pub struct Hub {
     options: HubOptions,
-    models: Vec<ModelSpec>,
+    folder: Option<ModelsFolder>,
+    registry: OnceLock<Registry>,
     runtime: OnceLock<Runtime>,
-    sessions: Mutex<HashMap<(String, Side), Arc<Session>>>,
+    pools: Mutex<HashMap<(String, Side, Attempt), Arc<Pool<Session>>>>,
+    /// Providers that didn't start; with `auto` they aren't asked again.
+    lost: Mutex<Vec<Provider>>,
 }
 
 /// A latent, and what made it.
@@ -42,6 +61,20 @@ pub struct Encoded {
     pub latent: Latent,
     /// The execution provider that ran the encoder; never `Auto`.
     pub provider: Provider,
+    /// What the encoder computed in.
+    pub precision: Precision,
+    /// Why it wasn't the first choice of both, as sentences for people.
+    pub notes: Vec<String>,
+}
+
+impl Encoded {
+    /// Precision and provider as records keep them, such as `f32 cpu`, or `f32 cuda:0 after f16
+    /// overflow`.
+    pub fn computed(&self) -> String {
+        let retried = self.notes.iter().any(|note| note.contains("overflowed"));
+        let after = if retried { " after f16 overflow" } else { "" };
+        format!("{} {}{after}", self.precision, self.provider)
+    }
 }
 
 /// Pixels, and what made them.
@@ -53,6 +86,10 @@ pub struct Decoded {
     pub decoder: String,
     /// The execution provider that ran the decoder; never `Auto`.
     pub provider: Provider,
+    /// What the decoder computed in.
+    pub precision: Precision,
+    /// Why it wasn't the first choice of both, as sentences for people.
+    pub notes: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -68,57 +105,68 @@ impl Side {
             Side::Decoder => "decoder",
         }
     }
+
+    fn half(self, spec: &ModelSpec) -> Result<&ModelHalf> {
+        let half = match self {
+            Side::Encoder => &spec.encoder,
+            Side::Decoder => &spec.decoder,
+        };
+        half.as_ref().ok_or_else(|| {
+            Error::new(
+                ErrorKind::ModelNotFound,
+                format!("the model `{}` has no {}", spec.name, self.name()),
+            )
+        })
+    }
 }
 
 impl Hub {
-    /// A hub with the built-in models. Nothing is loaded yet.
+    /// A hub with the built-in models and those of `options.models`. Nothing is loaded yet; the
+    /// folder is read once, when a model is first asked for.
     ///
-    /// Looking for ONNX Runtime, when the first model is needed, reads the environment unless
+    /// Looking for ONNX Runtime, when the first model is run, reads the environment unless
     /// `options.runtime` is given.
     pub fn new(options: HubOptions) -> Self {
         Self {
+            folder: options.models.as_ref().map(ModelsFolder::new),
             options,
-            models: vec![builtin::tiny()],
+            registry: OnceLock::new(),
             runtime: OnceLock::new(),
-            sessions: Mutex::default(),
+            pools: Mutex::default(),
+            lost: Mutex::default(),
         }
     }
 
-    /// A hub that looks for ONNX Runtime where the environment says and runs on whatever works.
+    /// A hub that looks for models and ONNX Runtime where the environment says, and runs on
+    /// whatever works. Reads the environment.
     pub fn from_env() -> Self {
-        Self::new(HubOptions::default())
+        Self::new(HubOptions {
+            models: ModelsFolder::from_env().map(|folder| folder.path().to_path_buf()),
+            ..HubOptions::default()
+        })
     }
 
-    /// All models that are known.
+    fn registry(&self) -> &Registry {
+        self.registry
+            .get_or_init(|| Registry::read(self.folder.as_ref()))
+    }
+
+    /// All models that can be used, the built-in first.
     pub fn models(&self) -> &[ModelSpec] {
-        &self.models
+        self.registry().models()
+    }
+
+    /// Models whose manifests can't be used.
+    pub fn broken_models(&self) -> &[BrokenModel] {
+        self.registry().broken()
     }
 
     /// The model called `name`.
     ///
     /// # Errors
-    /// `ModelNotFound`, naming those that are known.
+    /// `ModelNotFound`, naming those that are known; the reason, if its manifest can't be used.
     pub fn model(&self, name: &str) -> Result<&ModelSpec> {
-        let known = || {
-            self.models
-                .iter()
-                .map(|m| m.name.as_str())
-                .collect::<Vec<_>>()
-                .join(", ")
-        };
-        self.models
-            .iter()
-            .find(|model| model.name == name)
-            .ok_or_else(|| {
-                Error::new(
-                    ErrorKind::ModelNotFound,
-                    format!(
-                        "there is no model `{}` (known: {})",
-                        name.escape_debug(),
-                        known()
-                    ),
-                )
-            })
+        self.registry().get(name)
     }
 
     /// `scaling_factor` and `shift_factor` of a latent space: a diffusion model works on
@@ -127,52 +175,16 @@ impl Hub {
     /// # Errors
     /// `InvalidInput` if neither a known model nor the table of common spaces names it.
     pub fn scaling(&self, latent_space: &str) -> Result<(f64, f64)> {
-        let model = self
-            .models
-            .iter()
-            .find(|model| model.latent_space == latent_space);
-        let factors = model.map(|model| (model.scaling_factor, model.shift_factor));
-        factors
-            .or_else(|| spaces::factors(latent_space))
-            .ok_or_else(|| {
-                Error::invalid(format!(
-                    "the scaling of the latent space `{}` is not known",
-                    latent_space.escape_debug()
-                ))
-            })
+        self.registry().scaling(latent_space)
     }
 
-    /// Refuses a latent whose shape can't belong to an image of `width` x `height` pixels in
-    /// `latent_space`. Of a space that nothing is known of, anything is taken.
     pub(crate) fn check_shape(
         &self,
         shape: LatentShape,
         latent_space: &str,
-        (width, height): (u32, u32),
+        size: (u32, u32),
     ) -> Result<()> {
-        let mismatch = |expected: String| {
-            Err(Error::new(
-                ErrorKind::ModelMismatch,
-                format!(
-                    "a latent of `{latent_space}` for {width}x{height} pixels has {expected}, and this one has the shape {shape}"
-                ),
-            ))
-        };
-        let model = self
-            .models
-            .iter()
-            .find(|model| model.latent_space == latent_space);
-        if let Some(model) = model {
-            let expected = model.latent_shape(width, height);
-            if shape != expected {
-                return mismatch(format!("the shape {expected}"));
-            }
-        } else if let Some(channels) = spaces::channels(latent_space)
-            && shape.channels != channels
-        {
-            return mismatch(format!("{channels} channels"));
-        }
-        Ok(())
+        self.registry().check_shape(shape, latent_space, size)
     }
 
     /// ONNX Runtime, loaded now if it wasn't before.
@@ -193,16 +205,23 @@ impl Hub {
     /// # Errors
     /// `RuntimeUnavailable`; `ProviderUnavailable` or `Inference` with the reason.
     pub fn try_provider(&self, provider: Provider) -> Result<()> {
-        let side = builtin::tiny().spatial_compression_ratio;
+        let tiny = builtin::tiny();
+        let side = tiny.spatial_compression_ratio;
         let grey = Pixels::from_rgb(side, side, vec![128; 3 * (side * side) as usize])?;
-        let shape = builtin::tiny().latent_shape(side, side);
-        let session = Session::load(
-            self.runtime()?,
+        let half = Side::Encoder.half(&tiny)?;
+        let attempt = Attempt {
             provider,
-            "the encoder of `tiny`",
-            builtin::ENCODER,
-        )?;
-        session.encode(&grey, shape).map(drop)
+            precision: Precision::F32,
+        };
+        let mut session = self.load(&tiny, Side::Encoder, half, attempt)?;
+        match session.encode(&tiny, half, &[&grey]) {
+            Ok(_) => Ok(()),
+            Err(Failure::Failed(error)) => Err(error),
+            Err(Failure::NotFinite) => Err(Error::new(
+                ErrorKind::Inference,
+                format!("{provider} came to values that are not finite"),
+            )),
+        }
     }
 
     /// Encodes an image of any size with the model called `encoder`.
@@ -210,14 +229,39 @@ impl Hub {
     /// # Errors
     /// `ModelNotFound`, `RuntimeUnavailable`, `ProviderUnavailable`, `Inference`.
     pub fn encode(&self, encoder: &str, pixels: &Pixels) -> Result<Encoded> {
+        let mut encoded = self.encode_batch(encoder, &[pixels])?;
+        encoded
+            .pop()
+            .ok_or_else(|| Error::invalid("nothing was encoded"))
+    }
+
+    /// Encodes images of one size at once, which a GPU does faster than one by one. The latents are
+    /// those that [`encode`](Self::encode) makes, to the precision of the provider.
+    ///
+    /// # Errors
+    /// `InvalidInput` if the sizes differ; as [`encode`](Self::encode).
+    pub fn encode_batch(&self, encoder: &str, images: &[&Pixels]) -> Result<Vec<Encoded>> {
         let spec = self.model(encoder)?;
-        let session = self.session(spec, Side::Encoder)?;
-        let padded = pixels.pad_to_multiple(spec.spatial_compression_ratio);
-        let shape = spec.latent_shape(pixels.width(), pixels.height());
-        Ok(Encoded {
-            latent: session.encode(&padded, shape)?,
-            provider: session.provider,
-        })
+        let sizes = || images.iter().map(|image| (image.width(), image.height()));
+        if let Some(other) = sizes().skip(1).find(|size| Some(*size) != sizes().next()) {
+            return Err(Error::invalid(format!(
+                "images of one batch have one size, and one of these is {}x{}",
+                other.0, other.1
+            )));
+        }
+        let padded: Vec<_> = images
+            .iter()
+            .map(|image| image.pad_to_multiple(spec.spatial_compression_ratio))
+            .collect();
+        let padded: Vec<_> = padded.iter().map(|image| &**image).collect();
+        let done = self.run(spec, Side::Encoder, &padded, Session::encode)?;
+        let encoded = done.value.into_iter().map(|latent| Encoded {
+            latent,
+            provider: done.attempt.provider,
+            precision: done.attempt.precision,
+            notes: done.notes.clone(),
+        });
+        Ok(encoded.collect())
     }
 
     /// Decodes a latent of `latent_space` with the model called `decoder` to `width` x `height`
@@ -231,40 +275,56 @@ impl Hub {
         decoder: &str,
         latent: &Latent,
         latent_space: &str,
-        (width, height): (u32, u32),
+        size: (u32, u32),
     ) -> Result<Decoded> {
+        let mut decoded = self.decode_batch(decoder, &[latent], latent_space, size)?;
+        decoded
+            .pop()
+            .ok_or_else(|| Error::invalid("nothing was decoded"))
+    }
+
+    /// Decodes latents of images of one size at once, which a GPU does faster than one by one.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode).
+    pub fn decode_batch(
+        &self,
+        decoder: &str,
+        latents: &[&Latent],
+        latent_space: &str,
+        (width, height): (u32, u32),
+    ) -> Result<Vec<Decoded>> {
         let spec = self.model(decoder)?;
+        let mismatch = |what: String| Err(Error::new(ErrorKind::ModelMismatch, what));
         if spec.latent_space != latent_space {
-            return Err(Error::new(
-                ErrorKind::ModelMismatch,
-                format!(
-                    "decoder `{decoder}` reads the latent space `{}`, and the latent is of `{latent_space}`",
-                    spec.latent_space
-                ),
+            return mismatch(format!(
+                "decoder `{decoder}` reads the latent space `{}`, and the latent is of `{latent_space}`",
+                spec.latent_space
             ));
         }
-        if latent.shape() != spec.latent_shape(width, height) {
-            return Err(Error::new(
-                ErrorKind::ModelMismatch,
-                format!(
-                    "decoder `{decoder}` needs a latent of shape {} for {width}x{height} pixels, and it has {}",
-                    spec.latent_shape(width, height),
-                    latent.shape()
-                ),
+        let expected = spec.latent_shape(width, height);
+        if let Some(other) = latents.iter().find(|latent| latent.shape() != expected) {
+            return mismatch(format!(
+                "decoder `{decoder}` needs a latent of shape {expected} for {width}x{height} pixels, and it has {}",
+                other.shape()
             ));
         }
-        let session = self.session(spec, Side::Decoder)?;
-        let whole = session.decode(latent, spec.spatial_compression_ratio)?;
-        let exact = (whole.width(), whole.height()) == (width, height);
-        Ok(Decoded {
-            pixels: if exact {
-                whole
-            } else {
-                whole.crop(0, 0, width, height)?
-            },
-            decoder: spec.name.clone(),
-            provider: session.provider,
-        })
+        let done = self.run(spec, Side::Decoder, latents, Session::decode)?;
+        let decoded = done.value.into_iter().map(|whole: Pixels| {
+            let exact = (whole.width(), whole.height()) == (width, height);
+            Ok(Decoded {
+                pixels: if exact {
+                    whole
+                } else {
+                    whole.crop(0, 0, width, height)?
+                },
+                decoder: spec.name.clone(),
+                provider: done.attempt.provider,
+                precision: done.attempt.precision,
+                notes: done.notes.clone(),
+            })
+        });
+        decoded.collect()
     }
 
     /// The name of a model that decodes `latent_space`: `preferred` if it does, else any.
@@ -272,44 +332,100 @@ impl Hub {
     /// # Errors
     /// `ModelNotFound` if none does.
     pub fn decoder_for(&self, latent_space: &str, preferred: Option<&str>) -> Result<&str> {
-        let mut fit = self
-            .models
-            .iter()
-            .filter(|model| model.latent_space == latent_space && model.decoder.is_some());
-        let first = fit.clone().next();
-        let best = fit
-            .find(|model| Some(model.name.as_str()) == preferred)
-            .or(first);
-        best.map(|model| model.name.as_str()).ok_or_else(|| {
-            Error::new(
-                ErrorKind::ModelNotFound,
-                format!("there is no decoder for the latent space `{latent_space}`"),
-            )
-        })
+        let model = self.registry().decoder_for(latent_space, preferred)?;
+        Ok(&model.name)
     }
 
-    fn session(&self, spec: &ModelSpec, side: Side) -> Result<Arc<Session>> {
-        // The lock is held while loading, so that a model asked for twice is loaded once.
-        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (spec.name.clone(), side);
-        if let Some(session) = sessions.get(&key) {
-            return Ok(Arc::clone(session));
-        }
+    /// Runs one half of a model over `items`, wherever and in whatever precision it works.
+    fn run<I: Copy, O>(
+        &self,
+        spec: &ModelSpec,
+        side: Side,
+        items: &[I],
+        work: fn(&mut Session, &ModelSpec, &ModelHalf, &[I]) -> Result<Vec<O>, Failure>,
+    ) -> Result<Done<Vec<O>>> {
+        let half = side.half(spec)?;
         let name = format!("the {} of `{}`", side.name(), spec.name);
-        let (half, graph) = match side {
-            Side::Encoder => (&spec.encoder, builtin::ENCODER),
-            Side::Decoder => (&spec.decoder, builtin::DECODER),
+        self.runtime()?;
+        let lost = |provider: Provider| {
+            let lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+            lost.contains(&provider)
         };
-        if half.is_none() {
-            return Err(Error::new(
-                ErrorKind::ModelNotFound,
-                format!("the model `{}` has no {}", spec.name, side.name()),
-            ));
+        let wish = (self.options.provider, self.options.precision);
+        first_success(
+            &name,
+            wish,
+            half.file_f16.is_some(),
+            |p| !lost(p),
+            |attempt| {
+                let pool = self.pool(spec, side, attempt);
+                // A CPU gains nothing from a batch, and needs its memory.
+                let most = match attempt.provider {
+                    Provider::Cpu => 1,
+                    _ => MAX_BATCH,
+                };
+                let load = || {
+                    let loaded = self.load(spec, side, half, attempt);
+                    if loaded.is_err() {
+                        let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+                        lost.push(attempt.provider);
+                    }
+                    loaded
+                };
+                pool.with(load, |session| {
+                    let mut outputs = Vec::with_capacity(items.len());
+                    let mut rest = items;
+                    while !rest.is_empty() {
+                        let size = 1 << rest.len().min(most).ilog2();
+                        let (batch, after) = rest.split_at(size);
+                        outputs.extend(work(session, spec, half, batch)?);
+                        rest = after;
+                    }
+                    Ok(outputs)
+                })?
+            },
+        )
+    }
+
+    fn pool(&self, spec: &ModelSpec, side: Side, attempt: Attempt) -> Arc<Pool<Session>> {
+        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (spec.name.clone(), side, attempt);
+        let pool = pools
+            .entry(key)
+            .or_insert_with(|| Arc::new(Pool::new(self.options.sessions)));
+        Arc::clone(pool)
+    }
+
+    fn load(
+        &self,
+        spec: &ModelSpec,
+        side: Side,
+        half: &ModelHalf,
+        attempt: Attempt,
+    ) -> Result<Session> {
+        let name = format!("the {} of `{}`", side.name(), spec.name);
+        let options = SessionOptions {
+            provider: attempt.provider,
+            threads: self.options.threads,
+        };
+        let file = match (attempt.precision, &half.file_f16) {
+            (Precision::F16, Some(file)) => file,
+            _ => &half.file,
+        };
+        if spec.name == builtin::NAME {
+            let bytes = builtin::file(file)
+                .ok_or_else(|| Error::invalid(format!("{name} has no file {file}")))?;
+            return Session::load(self.runtime()?, options, &name, &GraphAt::Memory(bytes));
         }
-        let session = Session::load(self.runtime()?, self.options.provider, &name, graph)?;
-        let session = Arc::new(session);
-        sessions.insert(key, Arc::clone(&session));
-        Ok(session)
+        let folder = self.folder.as_ref().ok_or_else(|| {
+            Error::new(
+                ErrorKind::ModelNotFound,
+                format!("{name} lies in no folder"),
+            )
+        })?;
+        folder.check_sizes(spec)?;
+        let path = folder.path_of(&spec.name).join(file);
+        Session::load(self.runtime()?, options, &name, &GraphAt::File(&path))
     }
 }
 

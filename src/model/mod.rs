@@ -3,15 +3,33 @@
 //! Invariant: a latent is only handed to a decoder of its own latent space. Only `runtime` and
 //! `session` use `ort`; no type of it is public.
 
+mod attempt;
 mod builtin;
+mod environment;
+mod family;
+mod folder;
+#[cfg(test)]
+mod golden_tests;
 mod hub;
+mod import;
+mod known;
+mod onnx;
+mod pool;
+mod precision;
 mod provider;
+mod registry;
 mod runtime;
 mod session;
 mod spaces;
 mod spec;
+mod tensors;
+mod weights;
 
+pub use environment::user_data_folder;
+pub use folder::{BrokenModel, FileState, ModelsFolder};
 pub use hub::{Decoded, Encoded, Hub, HubOptions};
+pub use import::ImportOptions;
+pub use precision::Precision;
 pub use provider::Provider;
-pub use runtime::{Candidate, Runtime, user_data_folder};
-pub use spec::{ModelHalf, ModelSpec};
+pub use runtime::{Candidate, Runtime};
+pub use spec::{Element, LatentTensor, Layout, ModelFile, ModelHalf, ModelSpec, PixelTensor};

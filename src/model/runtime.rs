@@ -6,8 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use etcetera::BaseStrategy;
-
+use super::environment::user_data_folder;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The file name of the library on this system.
@@ -207,13 +206,6 @@ struct Installed {
     onnxruntime: String,
     /// Libraries that the CUDA provider needs, in the order in which they are to be loaded.
     preload: Vec<String>,
-}
-
-/// The folder for this program's data: `$XDG_DATA_HOME/latentdb`, `~/.local/share/latentdb`, or
-/// what Windows has instead. Reads the environment.
-pub fn user_data_folder() -> Option<PathBuf> {
-    let strategy = etcetera::choose_base_strategy().ok()?;
-    Some(strategy.data_dir().join("latentdb"))
 }
 
 /// The version in the library's exported symbols, which are marked `VERS_1.31.1`.

@@ -1,30 +1,81 @@
 //! An ONNX graph, loaded and ready to run on one execution provider.
 //!
-//! Invariant: what goes in and comes out has the shapes the manifest promises, or it is an error.
+//! Invariant: what goes in and comes out has the shapes the manifest promises and only finite values, or it is a
+//! failure.
 
-use std::sync::{Mutex, PoisonError};
+use std::path::Path;
 
 use half::f16;
 use ort::ep;
-use ort::session::Session as OrtSession;
+use ort::memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
-use ort::value::TensorRef;
+use ort::session::{IoBinding, Session as OrtSession};
+use ort::value::{DynTensor, PrimitiveTensorElementType, TensorElementType};
 
 use super::provider::Provider;
 use super::runtime::Runtime;
+use super::spec::{Element, ModelHalf, ModelSpec};
+use super::tensors::{self, Number, Units};
 use crate::error::{Error, ErrorKind, Result};
 use crate::latent::{Latent, LatentShape};
 use crate::pixels::Pixels;
 
-/// Half a model, loaded. Threads take turns.
-pub(super) struct Session {
-    inner: Mutex<OrtSession>,
-    /// What really runs it: never `Auto`.
-    pub(super) provider: Provider,
+/// The output by which a graph in f16 says whether anything overflowed: it isn't finite then.
+pub(super) const CHECK: &str = "check";
+
+/// Inputs are kept for this many shapes; a caller that mixes more pays for a new one each time.
+const KEPT_SHAPES: usize = 4;
+
+/// Why a run gave nothing.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// It came to values that are not finite.
+    NotFinite,
+    /// It didn't run.
+    Failed(Error),
 }
 
-/// Session options for `provider`, which must start: `Auto` is not for this function.
-fn options(runtime: &Runtime, provider: Provider) -> Result<SessionBuilder> {
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Failure::Failed(error)
+    }
+}
+
+/// Half a model, loaded.
+pub(super) struct Session {
+    inner: OrtSession,
+    /// Page-locked memory, from which a GPU copies by itself; `None` on the CPU.
+    pinned: Option<Allocator>,
+    bound: Vec<Bound>,
+    has_check: bool,
+}
+
+/// An input of one shape, and the graph bound to it.
+struct Bound {
+    shape: [i64; 4],
+    input: DynTensor,
+    binding: IoBinding,
+}
+
+/// Where a graph is.
+pub(super) enum GraphAt<'a> {
+    /// The bytes of an ONNX file.
+    Memory(&'a [u8]),
+    /// An ONNX file, whose weights may lie beside it.
+    File(&'a Path),
+}
+
+/// How sessions are made.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SessionOptions {
+    /// What runs it; never `Auto`.
+    pub(super) provider: Provider,
+    /// Threads a run uses; `None` for one a core.
+    pub(super) threads: Option<usize>,
+}
+
+fn builder(runtime: &Runtime, options: SessionOptions) -> Result<SessionBuilder> {
+    let provider = options.provider;
     let unavailable = |e: ort::Error| {
         Error::new(
             ErrorKind::ProviderUnavailable,
@@ -32,15 +83,19 @@ fn options(runtime: &Runtime, provider: Provider) -> Result<SessionBuilder> {
         )
         .with_source(e)
     };
-    let builder = SessionBuilder::new(runtime.environment()).map_err(unavailable)?;
-    let builder = builder
+    let mut builder = SessionBuilder::new(runtime.environment())
+        .map_err(unavailable)?
         .with_optimization_level(GraphOptimizationLevel::All)
         .map_err(|e| unavailable(e.into()))?;
+    if let Some(threads) = options.threads {
+        builder = builder
+            .with_intra_threads(threads)
+            .map_err(|e| unavailable(e.into()))?;
+    }
     let Provider::Cuda(device) = provider else {
         return Ok(builder);
     };
-    let no_device = || Error::invalid(format!("there can't be a CUDA device {device}"));
-    let device = i32::try_from(device).map_err(|_| no_device())?;
+    let device = cuda_device(device)?;
     runtime.preload_cuda();
     // Each new shape costs a search for the best convolution: measured on the exhaustive search,
     // 634 ms a shape; on the heuristic one, 2 ms.
@@ -54,77 +109,257 @@ fn options(runtime: &Runtime, provider: Provider) -> Result<SessionBuilder> {
         .map_err(|e| unavailable(e.into()))
 }
 
+fn cuda_device(number: u32) -> Result<i32> {
+    i32::try_from(number)
+        .map_err(|_| Error::invalid(format!("there can't be a CUDA device {number}")))
+}
+
 impl Session {
-    /// Loads `graph`, the bytes of an ONNX file. `Auto` tries CUDA, then the CPU.
+    /// Loads the graph `at`, which messages call `name`.
     pub(super) fn load(
         runtime: &Runtime,
-        provider: Provider,
+        options: SessionOptions,
         name: &str,
-        graph: &[u8],
+        at: &GraphAt<'_>,
     ) -> Result<Self> {
-        if provider == Provider::Auto {
-            let cuda = Self::load(runtime, Provider::Cuda(0), name, graph);
-            return cuda.or_else(|_| Self::load(runtime, Provider::Cpu, name, graph));
-        }
-        let inner = options(runtime, provider)?
-            .commit_from_memory(graph)
-            .map_err(|e| {
-                Error::new(
-                    ErrorKind::Inference,
-                    format!("{name} can't be loaded on {provider}"),
-                )
-                .with_source(e)
-            })?;
+        let mut builder = builder(runtime, options)?;
+        let loaded = match at {
+            GraphAt::Memory(bytes) => builder.commit_from_memory(bytes),
+            GraphAt::File(path) => builder.commit_from_file(path),
+        };
+        let failed = |e| {
+            let what = format!("{name} can't be loaded on {}", options.provider);
+            Error::new(ErrorKind::Inference, what).with_source(e)
+        };
+        let inner: OrtSession = loaded.map_err(failed)?;
+        let pinned = match options.provider {
+            Provider::Cuda(device) => {
+                let place = MemoryInfo::new(
+                    AllocationDevice::CUDA_PINNED,
+                    cuda_device(device)?,
+                    AllocatorType::Device,
+                    MemoryType::CPUInput,
+                );
+                let allocator = place.and_then(|place| Allocator::new(&inner, place));
+                Some(allocator.map_err(failed)?)
+            }
+            _ => None,
+        };
+        let has_check = inner.outputs().iter().any(|output| output.name() == CHECK);
         Ok(Self {
-            inner: Mutex::new(inner),
-            provider,
+            inner,
+            pinned,
+            bound: Vec::new(),
+            has_check,
         })
     }
 
-    /// Encodes pixels whose sides are multiples of the compression ratio.
-    pub(super) fn encode(&self, pixels: &Pixels, shape: LatentShape) -> Result<Latent> {
-        let size = [1, i64::from(pixels.height()), i64::from(pixels.width()), 3];
-        let input = TensorRef::from_array_view((size, pixels.as_rgb())).map_err(failed)?;
-        let mut session = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let outputs = session.run(ort::inputs![input]).map_err(failed)?;
-        let (found, values) = outputs[0].try_extract_tensor::<f16>().map_err(failed)?;
-        let LatentShape {
-            channels,
-            height,
-            width,
-        } = shape;
-        let expected = [1, channels, height, width].map(i64::from);
-        if **found != expected {
-            return Err(wrong_shape(&expected, found));
+    /// Encodes images of one size, whose sides are multiples of the compression ratio.
+    pub(super) fn encode(
+        &mut self,
+        spec: &ModelSpec,
+        half: &ModelHalf,
+        images: &[&Pixels],
+    ) -> Result<Vec<Latent>, Failure> {
+        let Some(first) = images.first() else {
+            return Ok(Vec::new());
+        };
+        let size = (first.width(), first.height());
+        let input = tensors::pixel_shape(&half.pixels, images.len(), size);
+        let shape = spec.latent_shape(size.0, size.1);
+        let expected = latent_shape(half, images.len(), shape);
+        let (from, to) = (&half.pixels, &half.latent);
+        let bound = self.bind(&to.name, from.element, input)?;
+        match from.element {
+            // The graph takes what images are made of.
+            Element::U8 if half.pixels == ModelHalf::own(String::new(), None).pixels => {
+                let bytes = slice_mut::<u8>(&mut bound.input)?;
+                let images = bytes.chunks_exact_mut(first.as_rgb().len()).zip(images);
+                images.for_each(|(part, image)| part.copy_from_slice(image.as_rgb()));
+            }
+            Element::U8 => tensors::fill_pixels(from, images, slice_mut::<u8>(&mut bound.input)?),
+            Element::F16 => tensors::fill_pixels(from, images, slice_mut::<f16>(&mut bound.input)?),
+            Element::F32 => tensors::fill_pixels(from, images, slice_mut::<f32>(&mut bound.input)?),
         }
-        Latent::new(shape, values.to_vec()).map_err(|e| {
-            Error::new(
-                ErrorKind::Inference,
-                "the encoder made a latent that can't be kept",
-            )
-            .with_source(e)
-        })
+        let units = units(spec, half);
+        let latents =
+            match to.element {
+                Element::F16 => self.run(
+                    &from.name,
+                    &to.name,
+                    input,
+                    expected,
+                    |part: &[f16]| match units == Units::STORED && !to.moments {
+                        true => part.to_vec(),
+                        false => units.take(part, shape),
+                    },
+                ),
+                _ => self.run(&from.name, &to.name, input, expected, |part: &[f32]| {
+                    units.take(part, shape)
+                }),
+            }?;
+        let finite = |values: &Vec<f16>| values.iter().all(|value| value.is_finite());
+        if !latents.iter().all(finite) {
+            return Err(Failure::NotFinite);
+        }
+        let latents = latents.into_iter().map(|values| Latent::new(shape, values));
+        Ok(latents.collect::<Result<_>>()?)
     }
 
-    /// Decodes a latent to pixels of whole cells.
-    pub(super) fn decode(&self, latent: &Latent, ratio: u32) -> Result<Pixels> {
-        let LatentShape {
-            channels,
-            height,
-            width,
-        } = latent.shape();
-        let size = [1, channels, height, width].map(i64::from);
-        let input = TensorRef::from_array_view((size, latent.as_slice())).map_err(failed)?;
-        let mut session = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let outputs = session.run(ort::inputs![input]).map_err(failed)?;
-        let (found, bytes) = outputs[0].try_extract_tensor::<u8>().map_err(failed)?;
-        let sides = [height, width].map(|cells| i64::from(cells) * i64::from(ratio));
-        let expected = [1, sides[0], sides[1], 3];
-        if **found != expected {
-            return Err(wrong_shape(&expected, found));
+    /// Decodes latents of one shape to pixels of whole cells.
+    pub(super) fn decode(
+        &mut self,
+        spec: &ModelSpec,
+        half: &ModelHalf,
+        latents: &[&Latent],
+    ) -> Result<Vec<Pixels>, Failure> {
+        let Some(first) = latents.first() else {
+            return Ok(Vec::new());
+        };
+        let shape = first.shape();
+        let input = latent_shape(half, latents.len(), shape);
+        let ratio = spec.spatial_compression_ratio;
+        let (width, height) = (shape.width * ratio, shape.height * ratio);
+        let expected = tensors::pixel_shape(&half.pixels, latents.len(), (width, height));
+        let (from, to) = (&half.latent, &half.pixels);
+        let units = units(spec, half);
+        let bound = self.bind(&to.name, from.element, input)?;
+        let values = first.as_slice().len();
+        match from.element {
+            Element::F16 => {
+                let parts = slice_mut::<f16>(&mut bound.input)?.chunks_exact_mut(values);
+                for (part, latent) in parts.zip(latents) {
+                    match units == Units::STORED {
+                        true => part.copy_from_slice(latent.as_slice()),
+                        false => units.fill(latent.as_slice(), part),
+                    }
+                }
+            }
+            _ => {
+                let parts = slice_mut::<f32>(&mut bound.input)?.chunks_exact_mut(values);
+                parts
+                    .zip(latents)
+                    .for_each(|(part, latent)| units.fill(latent.as_slice(), part));
+            }
         }
-        Pixels::from_rgb(sides[1] as u32, sides[0] as u32, bytes.to_vec())
+        let images = match to.element {
+            Element::U8 => self.run(
+                &from.name,
+                &to.name,
+                input,
+                expected,
+                |part: &[u8]| match *to == ModelHalf::own(String::new(), None).pixels {
+                    true => Some(part.to_vec()),
+                    false => Some(tensors::take_pixels(to, part)),
+                },
+            ),
+            Element::F16 => self.run(&from.name, &to.name, input, expected, |part: &[f16]| {
+                finite(part).then(|| tensors::take_pixels(to, part))
+            }),
+            Element::F32 => self.run(&from.name, &to.name, input, expected, |part: &[f32]| {
+                finite(part).then(|| tensors::take_pixels(to, part))
+            }),
+        }?;
+        let images: Option<Vec<_>> = images.into_iter().collect();
+        let images = images.ok_or(Failure::NotFinite)?.into_iter();
+        let images = images.map(|bytes| Pixels::from_rgb(width, height, bytes));
+        Ok(images.collect::<Result<_>>()?)
     }
+
+    /// The input of `shape`, made or found again, with the graph bound to it.
+    fn bind(&mut self, to: &str, element: Element, shape: [i64; 4]) -> Result<&mut Bound> {
+        let at = match self.bound.iter().position(|bound| bound.shape == shape) {
+            Some(at) => at,
+            None => {
+                let default = Allocator::default();
+                let allocator = self.pinned.as_ref().unwrap_or(&default);
+                let element = match element {
+                    Element::U8 => TensorElementType::Uint8,
+                    Element::F16 => TensorElementType::Float16,
+                    Element::F32 => TensorElementType::Float32,
+                };
+                let input = DynTensor::new(allocator, element, shape).map_err(failed)?;
+                let mut binding = self.inner.create_binding().map_err(failed)?;
+                let host = || {
+                    MemoryInfo::new(
+                        AllocationDevice::CPU,
+                        0,
+                        AllocatorType::Device,
+                        MemoryType::Default,
+                    )
+                };
+                let outputs = [Some(to), self.has_check.then_some(CHECK)];
+                for output in outputs.into_iter().flatten() {
+                    let place = host().map_err(failed)?;
+                    binding
+                        .bind_output_to_device(output, &place)
+                        .map_err(failed)?;
+                }
+                if self.bound.len() == KEPT_SHAPES {
+                    self.bound.remove(0);
+                }
+                self.bound.push(Bound {
+                    shape,
+                    input,
+                    binding,
+                });
+                self.bound.len() - 1
+            }
+        };
+        Ok(&mut self.bound[at])
+    }
+
+    /// Runs the graph on the input of `shape`, and hands each image's part of the output to `take`.
+    fn run<T: PrimitiveTensorElementType + Copy, R>(
+        &mut self,
+        from: &str,
+        to: &str,
+        shape: [i64; 4],
+        expected: [i64; 4],
+        take: impl FnMut(&[T]) -> R,
+    ) -> Result<Vec<R>, Failure> {
+        let bound = self.bound.iter_mut().find(|bound| bound.shape == shape);
+        let bound = bound.ok_or_else(|| Error::invalid("nothing is bound to that shape"))?;
+        // Binding an input is what copies it to the device.
+        bound
+            .binding
+            .bind_input(from, &bound.input)
+            .map_err(failed)?;
+        let outputs = self.inner.run_binding(&bound.binding).map_err(failed)?;
+        if self.has_check {
+            let (_, check) = outputs[CHECK].try_extract_tensor::<f32>().map_err(failed)?;
+            if !check.iter().all(|value| value.is_finite()) {
+                return Err(Failure::NotFinite);
+            }
+        }
+        let (found, values) = outputs[to].try_extract_tensor::<T>().map_err(failed)?;
+        if **found != expected {
+            return Err(wrong_shape(&expected, found).into());
+        }
+        let part = values.len() / shape[0] as usize;
+        Ok(values.chunks_exact(part).map(take).collect())
+    }
+}
+
+fn finite<T: Number>(values: &[T]) -> bool {
+    values.iter().all(|value| value.to_f32().is_finite())
+}
+
+fn latent_shape(half: &ModelHalf, batch: usize, shape: LatentShape) -> [i64; 4] {
+    let channels = shape.channels * if half.latent.moments { 2 } else { 1 };
+    [batch as u32, channels, shape.height, shape.width].map(i64::from)
+}
+
+fn units(spec: &ModelSpec, half: &ModelHalf) -> Units {
+    match half.latent.scaled {
+        true => Units::scaled(spec.scaling_factor, spec.shift_factor),
+        false => Units::STORED,
+    }
+}
+
+fn slice_mut<T: PrimitiveTensorElementType>(tensor: &mut DynTensor) -> Result<&mut [T]> {
+    let (_, values) = tensor.try_extract_tensor_mut::<T>().map_err(failed)?;
+    Ok(values)
 }
 
 fn failed(error: ort::Error) -> Error {

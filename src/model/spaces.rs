@@ -4,23 +4,48 @@
 //! those of `scaling_factor` and `shift_factor` in the VAE configurations that diffusers publishes
 //! for these models.
 
-/// Name, channels, scaling factor, shift factor.
-const KNOWN: [(&str, u32, f64, f64); 5] = [
-    ("sd-v1", 4, 0.18215, 0.0),
-    ("sdxl", 4, 0.13025, 0.0),
-    ("sd3", 16, 1.5305, 0.0609),
-    ("flux1", 16, 0.3611, 0.1159),
-    ("flux2", 32, 1.0, 0.0),
-];
-
-/// Scaling and shift factor of a latent space that is widely known.
-pub(super) fn factors(space: &str) -> Option<(f64, f64)> {
-    let known = KNOWN.iter().find(|(name, ..)| *name == space);
-    known.map(|&(_, _, scaling, shift)| (scaling, shift))
+/// A latent space that is widely known.
+#[derive(Debug, PartialEq)]
+pub(super) struct Space {
+    pub(super) name: &'static str,
+    pub(super) channels: u32,
+    /// `scaling_factor`, `shift_factor`.
+    pub(super) factors: (f64, f64),
+    /// Whose latents these are, for people.
+    pub(super) about: &'static str,
 }
 
-/// Channels of a latent space that is widely known.
-pub(super) fn channels(space: &str) -> Option<u32> {
-    let known = KNOWN.iter().find(|(name, ..)| *name == space);
-    known.map(|&(_, channels, ..)| channels)
+/// The compression ratio of all of them.
+pub(super) const RATIO: u64 = 8;
+
+const fn space(
+    name: &'static str,
+    channels: u32,
+    factors: (f64, f64),
+    about: &'static str,
+) -> Space {
+    Space {
+        name,
+        channels,
+        factors,
+        about,
+    }
+}
+
+pub(super) const KNOWN: [Space; 5] = [
+    space(
+        "sd-v1",
+        4,
+        (0.18215, 0.0),
+        "Stable Diffusion 1 and 2, TAESD",
+    ),
+    space("sdxl", 4, (0.13025, 0.0), "Stable Diffusion XL, TAESDXL"),
+    space("sd3", 16, (1.5305, 0.0609), "Stable Diffusion 3, TAESD3"),
+    space("flux1", 16, (0.3611, 0.1159), "FLUX.1, TAEF1"),
+    space("flux2", 32, (1.0, 0.0), "TAEF2, in its own units"),
+];
+
+/// The latent space of this name, if it is widely known.
+pub(super) fn known(name: &str) -> Option<&'static Space> {
+    KNOWN.iter().find(|space| space.name == name)
 }

@@ -19,6 +19,7 @@ impl Context {
         let hub = Hub::new(HubOptions {
             runtime: global.onnxruntime.clone(),
             provider: global.provider,
+            ..HubOptions::default()
         });
         Self {
             global,

@@ -84,7 +84,10 @@ fn describe(model: &ModelSpec) -> String {
         model.latent_space,
         model.spatial_compression_ratio,
         model.latent_channels,
-        &model.fingerprint[..12],
+        model
+            .fingerprint
+            .as_deref()
+            .map_or("none", |digits| &digits[..12]),
         model.license
     )
 }

@@ -1,0 +1,252 @@
+//! `AutoencoderKL`: the autoencoder of Stable Diffusion 1 to 3 and FLUX.1, as diffusers names its tensors.
+//!
+//! Invariant: the graph computes what diffusers' class of that name computes with the same configuration; what the
+//! configuration says and this doesn't know is refused.
+
+use serde_json::{Value as Json, json};
+
+use super::config::Config;
+use crate::error::{Error, Result};
+use crate::model::Precision;
+use crate::model::onnx::{Builder, Conv, Value, Written};
+use crate::model::weights::Tensors;
+
+/// The epsilon of every GroupNorm in the class.
+const EPSILON: f32 = 1e-6;
+
+/// Groups of every GroupNorm where no configuration says otherwise: a constant of the original code.
+const DEFAULT_GROUPS: u64 = 32;
+
+/// Pixels go in and come out in this range.
+const RANGE: (f32, f32) = (-1.0, 1.0);
+
+/// The class's configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::model) struct AutoencoderKl {
+    /// Channels of each level, from the image inwards.
+    widths: Vec<u64>,
+    layers_per_block: u64,
+    pub(super) latent_channels: u64,
+    groups: u64,
+    quant_conv: bool,
+    post_quant_conv: bool,
+    mid_attention: bool,
+}
+
+impl AutoencoderKl {
+    /// Reads diffusers' `config.json`.
+    pub(super) fn from_config(config: &Config) -> Result<Self> {
+        config.expect("in_channels", &json!(3))?;
+        config.expect("out_channels", &json!(3))?;
+        config.expect("act_fn", &json!("silu"))?;
+        let widths = config.numbers("block_out_channels", &[64])?;
+        for (key, only) in [
+            ("down_block_types", "DownEncoderBlock2D"),
+            ("up_block_types", "UpDecoderBlock2D"),
+        ] {
+            config.expect(key, &json!(vec![only; widths.len()]))?;
+        }
+        Ok(Self {
+            layers_per_block: config.number("layers_per_block", 1)?,
+            latent_channels: config.number("latent_channels", 4)?,
+            groups: config.number("norm_num_groups", DEFAULT_GROUPS)?,
+            quant_conv: config.flag("use_quant_conv", true)?,
+            post_quant_conv: config.flag("use_post_quant_conv", true)?,
+            mid_attention: config.flag("mid_block_add_attention", true)?,
+            widths,
+        })
+    }
+
+    /// Reads the configuration off the tensors, where no `config.json` says it.
+    pub(super) fn from_tensors(tensors: &Tensors) -> Result<Self> {
+        let side = ["encoder", "decoder"]
+            .into_iter()
+            .find(|side| tensors.contains_key(&format!("{side}.conv_in.weight")))
+            .ok_or_else(|| Error::invalid("the weights have neither encoder nor decoder"))?;
+        let rows = |name: &str| tensors.get(name).and_then(|t| t.dims.first()).copied();
+        let count = |name: &dyn Fn(u64) -> String| {
+            (0..)
+                .take_while(|n| tensors.contains_key(&name(*n)))
+                .count() as u64
+        };
+        let blocks = if side == "encoder" { "down" } else { "up" };
+        let resnet = |level: u64, layer: u64, part: &str| {
+            format!("{side}.{blocks}_blocks.{level}.resnets.{layer}.{part}.weight")
+        };
+        let levels = count(&|level| resnet(level, 0, "conv1"));
+        let layers = count(&|layer| resnet(0, layer, "conv1"));
+        let mut widths: Vec<u64> = (0..levels)
+            .filter_map(|level| rows(&resnet(level, 0, "conv1")))
+            .collect();
+        let latent_channels = if side == "encoder" {
+            rows("encoder.conv_out.weight").map(|moments| moments / 2)
+        } else {
+            // The decoder counts from the latent outwards, and has one layer more.
+            widths.reverse();
+            let first = tensors.get("decoder.conv_in.weight");
+            first.and_then(|t| t.dims.get(1)).copied()
+        };
+        let layers_per_block = layers - u64::from(side == "decoder" && layers > 0);
+        let latent_channels = latent_channels.filter(|n| *n > 0 && layers_per_block > 0);
+        Ok(Self {
+            widths,
+            layers_per_block,
+            latent_channels: latent_channels
+                .ok_or_else(|| Error::invalid(format!("the {side}'s layers are incomplete")))?,
+            groups: DEFAULT_GROUPS,
+            quant_conv: tensors.contains_key("quant_conv.weight"),
+            post_quant_conv: tensors.contains_key("post_quant_conv.weight"),
+            mid_attention: tensors
+                .contains_key(&format!("{side}.mid_block.attentions.0.group_norm.weight")),
+        })
+    }
+
+    /// The configuration as the manifest keeps it, the same whichever way it was read.
+    pub(super) fn to_json(&self) -> Json {
+        json!({
+            "block_out_channels": self.widths,
+            "latent_channels": self.latent_channels,
+            "layers_per_block": self.layers_per_block,
+            "mid_block_add_attention": self.mid_attention,
+            "norm_num_groups": self.groups,
+            "use_post_quant_conv": self.post_quant_conv,
+            "use_quant_conv": self.quant_conv,
+        })
+    }
+
+    /// Pixels a latent cell covers along each side: every level but the last halves.
+    pub(super) fn ratio(&self) -> u64 {
+        1 << self.widths.len().saturating_sub(1)
+    }
+
+    /// Refuses what no graph can be written for, before anything is multiplied.
+    pub(super) fn check(&self) -> Result<()> {
+        let plausible = (1..=8).contains(&self.widths.len())
+            && (1..=16).contains(&self.layers_per_block)
+            && (1..=1024).contains(&self.latent_channels)
+            && self.groups > 0
+            && self
+                .widths
+                .iter()
+                .all(|width| (1..=8192).contains(width) && width.is_multiple_of(self.groups));
+        if plausible {
+            return Ok(());
+        }
+        Err(Error::invalid(format!(
+            "no AutoencoderKL has the configuration {}",
+            self.to_json()
+        )))
+    }
+
+    /// The encoder: pixels to the posterior mean.
+    pub(super) fn encoder(&self, tensors: &Tensors, precision: Precision) -> Result<Written> {
+        let mut builder = Builder::new(tensors, precision);
+        let mut x = builder.pixels_input(RANGE.0, RANGE.1);
+        x = builder.conv("encoder.conv_in", &x, self.widths[0], Conv::SAME)?;
+        for (level, width) in self.widths.iter().enumerate() {
+            let block = format!("encoder.down_blocks.{level}");
+            for layer in 0..self.layers_per_block {
+                x = self.resnet(
+                    &mut builder,
+                    &format!("{block}.resnets.{layer}"),
+                    &x,
+                    *width,
+                )?;
+            }
+            if level + 1 < self.widths.len() {
+                // diffusers pads the right and the bottom only.
+                let halve = Conv {
+                    stride: 2,
+                    pads: [0, 0, 1, 1],
+                    ..Conv::SAME
+                };
+                x = builder.conv(&format!("{block}.downsamplers.0.conv"), &x, *width, halve)?;
+            }
+        }
+        x = self.mid_block(&mut builder, "encoder", &x)?;
+        x = self.norm_silu(&mut builder, "encoder.conv_norm_out", &x)?;
+        // Mean and logarithm of the variance, of which only the mean is kept.
+        let (mean, moments) = (self.latent_channels, 2 * self.latent_channels);
+        if self.quant_conv {
+            x = builder.conv("encoder.conv_out", &x, moments, Conv::SAME)?;
+            x = builder.conv_rows("quant_conv", &x, moments, mean, Conv::POINT)?;
+        } else {
+            x = builder.conv_rows("encoder.conv_out", &x, moments, mean, Conv::SAME)?;
+        }
+        Ok(builder.finish_encoder(&x))
+    }
+
+    /// The decoder: a latent to pixels.
+    pub(super) fn decoder(&self, tensors: &Tensors, precision: Precision) -> Result<Written> {
+        let mut builder = Builder::new(tensors, precision);
+        let mut x = builder.latent_input(self.latent_channels, self.ratio());
+        if self.post_quant_conv {
+            x = builder.conv("post_quant_conv", &x, self.latent_channels, Conv::POINT)?;
+        }
+        let inmost = *self.widths.last().unwrap_or(&0);
+        x = builder.conv("decoder.conv_in", &x, inmost, Conv::SAME)?;
+        x = self.mid_block(&mut builder, "decoder", &x)?;
+        for (level, width) in self.widths.iter().rev().enumerate() {
+            let block = format!("decoder.up_blocks.{level}");
+            for layer in 0..=self.layers_per_block {
+                x = self.resnet(
+                    &mut builder,
+                    &format!("{block}.resnets.{layer}"),
+                    &x,
+                    *width,
+                )?;
+            }
+            if level + 1 < self.widths.len() {
+                x = builder.upsample(&x);
+                x = builder.conv(
+                    &format!("{block}.upsamplers.0.conv"),
+                    &x,
+                    *width,
+                    Conv::SAME,
+                )?;
+            }
+        }
+        x = self.norm_silu(&mut builder, "decoder.conv_norm_out", &x)?;
+        x = builder.conv("decoder.conv_out", &x, 3, Conv::SAME)?;
+        Ok(builder.finish_decoder(&x, self.latent_channels, RANGE))
+    }
+
+    fn mid_block(&self, builder: &mut Builder<'_>, side: &str, x: &Value) -> Result<Value> {
+        let block = format!("{side}.mid_block");
+        let mut x = self.resnet(builder, &format!("{block}.resnets.0"), x, x.channels)?;
+        if self.mid_attention {
+            let attention = format!("{block}.attentions.0");
+            let normed =
+                builder.group_norm(&format!("{attention}.group_norm"), &x, self.groups, EPSILON)?;
+            let attended = builder.attention(&attention, &normed)?;
+            x = builder.add(&attended, &x);
+        }
+        let width = x.channels;
+        self.resnet(builder, &format!("{block}.resnets.1"), &x, width)
+    }
+
+    fn norm_silu(&self, builder: &mut Builder<'_>, name: &str, x: &Value) -> Result<Value> {
+        let normed = builder.group_norm(name, x, self.groups, EPSILON)?;
+        Ok(builder.silu(&normed))
+    }
+
+    /// Two convolutions, each after norm and SiLU, and a way around them.
+    fn resnet(
+        &self,
+        builder: &mut Builder<'_>,
+        name: &str,
+        x: &Value,
+        width: u64,
+    ) -> Result<Value> {
+        let mut inner = self.norm_silu(builder, &format!("{name}.norm1"), x)?;
+        inner = builder.conv(&format!("{name}.conv1"), &inner, width, Conv::SAME)?;
+        inner = self.norm_silu(builder, &format!("{name}.norm2"), &inner)?;
+        inner = builder.conv(&format!("{name}.conv2"), &inner, width, Conv::SAME)?;
+        let around = if x.channels == width {
+            x.clone()
+        } else {
+            builder.conv(&format!("{name}.conv_shortcut"), x, width, Conv::POINT)?
+        };
+        Ok(builder.add(&around, &inner))
+    }
+}

@@ -1,0 +1,316 @@
+//! Writes an ONNX graph node by node; its weights stay in the safetensors file beside it.
+//!
+//! Invariant: every weight is used with the shape the architecture gives it, or the graph isn't written.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use prost::Message;
+
+use super::proto::{
+    self, Attribute, Entry, Graph, Model, Node, OperatorSet, Tensor, ValueInfo, element, kind,
+};
+use crate::error::{Error, Result};
+use crate::model::Precision;
+use crate::model::weights::{Element, Tensors};
+
+/// ONNX IR version and operator set: ONNX Runtime 1.17 and later know them.
+const IR_VERSION: i64 = 8;
+const OPSET: i64 = 18;
+
+/// The side of the image that operations are counted for.
+const COUNTED_SIDE: f64 = 512.0;
+
+/// A tensor in the graph: `channels` x H/`step` x W/`step` for an image of H x W pixels.
+#[derive(Debug, Clone)]
+pub(in crate::model) struct Value {
+    pub(super) name: String,
+    pub(in crate::model) channels: u64,
+    pub(super) step: u64,
+}
+
+/// A graph as it grows.
+pub(in crate::model) struct Builder<'a> {
+    weights: &'a Tensors,
+    precision: Precision,
+    nodes: Vec<Node>,
+    initializers: Vec<Tensor>,
+    /// Names of initializers already there, and what they stand for in the graph.
+    known: BTreeMap<String, String>,
+    used: BTreeSet<String>,
+    parameters: u64,
+    operations: f64,
+    names: u64,
+}
+
+/// A finished graph and what was counted on the way.
+pub(in crate::model) struct Written {
+    /// The bytes of the ONNX file.
+    pub(in crate::model) bytes: Vec<u8>,
+    /// Names of the weights it uses.
+    pub(in crate::model) used: BTreeSet<String>,
+    /// Number of weights.
+    pub(in crate::model) parameters: u64,
+    /// 10^9 operations for a 512x512 image, two for each multiply-add.
+    pub(in crate::model) gflop_512: f64,
+}
+
+impl<'a> Builder<'a> {
+    pub(in crate::model) fn new(weights: &'a Tensors, precision: Precision) -> Self {
+        Self {
+            weights,
+            precision,
+            nodes: Vec::new(),
+            initializers: Vec::new(),
+            known: BTreeMap::new(),
+            used: BTreeSet::new(),
+            parameters: 0,
+            operations: 0.0,
+            names: 0,
+        }
+    }
+
+    /// The element type that this graph computes in.
+    pub(super) fn compute(&self) -> i32 {
+        match self.precision {
+            Precision::F32 => element::F32,
+            Precision::F16 => element::F16,
+        }
+    }
+
+    /// Counts `multiply_adds` for each cell of `value`.
+    pub(super) fn count(&mut self, value: &Value, multiply_adds: f64) {
+        self.operations += 2.0 * multiply_adds * cells(value);
+    }
+
+    /// Appends a node and returns its one output.
+    pub(super) fn node(
+        &mut self,
+        op_type: &str,
+        inputs: &[&str],
+        attributes: Vec<Attribute>,
+    ) -> String {
+        let output = self.fresh(op_type);
+        self.node_to(op_type, inputs, attributes, &output);
+        output
+    }
+
+    /// Appends a node whose output is called `output`.
+    pub(super) fn node_to(
+        &mut self,
+        op_type: &str,
+        inputs: &[&str],
+        attributes: Vec<Attribute>,
+        output: &str,
+    ) {
+        self.nodes.push(node(op_type, inputs, attributes, output));
+    }
+
+    fn fresh(&mut self, stem: &str) -> String {
+        self.names += 1;
+        format!("{stem}_{}", self.names)
+    }
+
+    /// The weight `name`, whose shape must be `dims`, in the precision of the graph.
+    pub(super) fn weight(&mut self, name: &str, dims: &[u64]) -> Result<String> {
+        self.weight_as(name, dims, dims)
+    }
+
+    /// The weight `name` of shape `dims`, seen as `seen`: fewer of its first rows, or other sides
+    /// of the same product.
+    pub(super) fn weight_as(&mut self, name: &str, dims: &[u64], seen: &[u64]) -> Result<String> {
+        let tensor = self
+            .weights
+            .get(name)
+            .ok_or_else(|| Error::invalid(format!("the weights have no tensor `{name}`")))?;
+        if tensor.dims != dims {
+            return Err(Error::invalid(format!(
+                "the tensor `{name}` has the shape {:?} where the architecture wants {dims:?}",
+                tensor.dims
+            )));
+        }
+        let (data_type, bytes) = match tensor.element {
+            Element::F32 => (element::F32, 4),
+            Element::F16 => (element::F16, 2),
+            Element::Bf16 => (element::BF16, 2),
+            Element::Other(_) => return Err(tensor.unusable(name)),
+        };
+        let key = format!("{name} {seen:?}");
+        if let Some(found) = self.known.get(&key) {
+            return Ok(found.clone());
+        }
+        let values: u64 = seen.iter().product();
+        let location = tensor.path().file_name().unwrap_or_default();
+        let entry = |key: &str, value: String| Entry {
+            key: key.to_owned(),
+            value,
+        };
+        self.initializers.push(Tensor {
+            dims: seen.iter().map(|side| *side as i64).collect(),
+            data_type,
+            name: key.clone(),
+            external_data: vec![
+                entry("location", location.to_string_lossy().into_owned()),
+                entry("offset", tensor.offset.to_string()),
+                entry("length", (values * bytes).to_string()),
+            ],
+            data_location: proto::EXTERNAL,
+            ..Tensor::default()
+        });
+        if self.used.insert(name.to_owned()) {
+            self.parameters += values;
+        }
+        // Folded into a constant when the graph is loaded.
+        let value = self.cast(&key, data_type, self.compute());
+        self.known.insert(key, value.clone());
+        Ok(value)
+    }
+
+    /// `name` as another element type, if it isn't of that already.
+    pub(super) fn cast(&mut self, name: &str, from: i32, to: i32) -> String {
+        if from == to {
+            return name.to_owned();
+        }
+        self.node("Cast", &[name], vec![int("to", i64::from(to))])
+    }
+
+    /// A constant of whole numbers, one-dimensional.
+    pub(super) fn int_constant(&mut self, values: &[i64]) -> String {
+        let raw = values.iter().flat_map(|value| value.to_le_bytes());
+        let (dims, raw) = (vec![values.len() as i64], raw.collect());
+        self.constant(format!("{values:?}"), element::I64, dims, raw)
+    }
+
+    /// A constant of `values` in the precision of the graph; one value is a scalar.
+    pub(super) fn constant_of(&mut self, values: &[f32]) -> String {
+        let raw: Vec<u8> = match self.precision {
+            Precision::F32 => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+            Precision::F16 => values
+                .iter()
+                .flat_map(|v| half::f16::from_f32(*v).to_le_bytes())
+                .collect(),
+        };
+        let dims = match values.len() {
+            1 => Vec::new(),
+            n => vec![n as i64],
+        };
+        let digest = blake3::hash(&raw).to_hex();
+        let name = format!("constant {} {}", values.len(), &digest[..12]);
+        self.constant(name, self.compute(), dims, raw)
+    }
+
+    /// The scales by which a `Resize` doubles both sides.
+    pub(super) fn doubling(&mut self) -> String {
+        let raw = [1f32, 1.0, 2.0, 2.0].map(f32::to_le_bytes);
+        let raw = raw.as_flattened().to_vec();
+        self.constant("doubling".into(), element::F32, vec![4], raw)
+    }
+
+    fn constant(&mut self, name: String, data_type: i32, dims: Vec<i64>, raw: Vec<u8>) -> String {
+        if !self.known.contains_key(&name) {
+            self.initializers.push(Tensor {
+                dims,
+                data_type,
+                name: name.clone(),
+                raw_data: raw,
+                ..Tensor::default()
+            });
+            self.known.insert(name.clone(), name.clone());
+        }
+        name
+    }
+
+    /// The finished file.
+    pub(super) fn finish(self, name: &str, input: ValueInfo, output: ValueInfo) -> Written {
+        let graph = Graph {
+            nodes: self.nodes,
+            name: name.to_owned(),
+            initializers: self.initializers,
+            inputs: vec![input],
+            outputs: vec![output],
+            sparse_initializers: Vec::new(),
+        };
+        let model = Model {
+            ir_version: IR_VERSION,
+            producer_name: env!("CARGO_PKG_NAME").to_owned(),
+            producer_version: env!("CARGO_PKG_VERSION").to_owned(),
+            graph: Some(graph),
+            opset_import: vec![OperatorSet {
+                domain: String::new(),
+                version: OPSET,
+            }],
+            functions: Vec::new(),
+        };
+        Written {
+            bytes: model.encode_to_vec(),
+            used: self.used,
+            parameters: self.parameters,
+            gflop_512: self.operations / 1e9,
+        }
+    }
+}
+
+/// Cells of `value` for the image that operations are counted for.
+pub(super) fn cells(value: &Value) -> f64 {
+    (COUNTED_SIDE / value.step as f64).powi(2)
+}
+
+pub(super) fn node(
+    op_type: &str,
+    inputs: &[&str],
+    attributes: Vec<Attribute>,
+    output: &str,
+) -> Node {
+    Node {
+        inputs: inputs.iter().map(|name| (*name).to_owned()).collect(),
+        outputs: vec![output.to_owned()],
+        name: output.to_owned(),
+        op_type: op_type.to_owned(),
+        attributes,
+        domain: String::new(),
+    }
+}
+
+pub(super) fn int(name: &str, value: i64) -> Attribute {
+    Attribute {
+        name: name.to_owned(),
+        int: Some(value),
+        kind: kind::INT,
+        ..Attribute::default()
+    }
+}
+
+pub(super) fn ints(name: &str, values: &[i64]) -> Attribute {
+    Attribute {
+        name: name.to_owned(),
+        ints: values.to_vec(),
+        kind: kind::INTS,
+        ..Attribute::default()
+    }
+}
+
+pub(super) fn float(name: &str, value: f32) -> Attribute {
+    Attribute {
+        name: name.to_owned(),
+        float: Some(value),
+        kind: kind::FLOAT,
+        ..Attribute::default()
+    }
+}
+
+pub(super) fn string(name: &str, value: &str) -> Attribute {
+    Attribute {
+        name: name.to_owned(),
+        string: Some(value.as_bytes().to_vec()),
+        kind: kind::STRING,
+        ..Attribute::default()
+    }
+}
+
+pub(super) fn graph(name: &str, value: Graph) -> Attribute {
+    Attribute {
+        name: name.to_owned(),
+        graph: Some(value),
+        kind: kind::GRAPH,
+        ..Attribute::default()
+    }
+}

@@ -1,0 +1,13 @@
+//! ONNX files: the graphs that are written here, and a look into those of others.
+//!
+//! Invariant: only this module knows the file format.
+
+mod attention;
+mod builder;
+mod layers;
+pub(super) mod proto;
+
+pub(super) use builder::{Builder, Value, Written};
+pub(super) use layers::{Conv, LATENT, PIXELS};
+#[cfg(test)]
+pub(super) use layers::{IMAGE, MEAN};
