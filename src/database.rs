@@ -74,13 +74,25 @@ impl Database {
     /// it.
     ///
     /// # Errors
-    /// As [`LocalBackend::create`]; `ModelNotFound` if the built-in models have no such encoder.
+    /// As [`LocalBackend::create`]; `ModelNotFound` if there is no such encoder.
     pub fn create(path: impl AsRef<Path>, encoder: &str) -> Result<Self> {
-        let hub = Hub::from_env();
-        hub.model(encoder)?;
+        Self::create_with_hub(path, encoder, Arc::new(Hub::from_env()))
+    }
+
+    /// As [`create`](Self::create), with the models of `hub`.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create).
+    pub fn create_with_hub(path: impl AsRef<Path>, encoder: &str, hub: Arc<Hub>) -> Result<Self> {
+        if hub.model(encoder)?.encoder.is_none() {
+            return Err(Error::new(
+                ErrorKind::ModelNotFound,
+                format!("the model `{encoder}` has no encoder"),
+            ));
+        }
         let properties = [(ENCODER_PROPERTY.to_owned(), encoder.to_owned())];
         LocalBackend::create_with(path.as_ref(), properties.into())?;
-        Self::open(path)
+        Ok(Self::open(path)?.with_hub(hub))
     }
 
     /// Opens the database in the folder `path` for reading and writing.

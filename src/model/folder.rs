@@ -55,6 +55,18 @@ pub enum FileState {
     Unreadable(String),
 }
 
+impl std::fmt::Display for FileState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            FileState::Intact => f.write_str("intact"),
+            FileState::Missing => f.write_str("missing"),
+            FileState::WrongSize(bytes) => write!(f, "has {bytes} bytes: cut off or another file"),
+            FileState::Changed => f.write_str("changed: its SHA-256 is another"),
+            FileState::Unreadable(why) => write!(f, "can't be read: {why}"),
+        }
+    }
+}
+
 impl ModelsFolder {
     /// The folder at `path`, which need not exist yet.
     pub fn new(path: impl Into<PathBuf>) -> Self {

@@ -332,3 +332,95 @@ fn the_same_weights_under_other_names_have_the_same_fingerprint() {
         "other weights have other fingerprints"
     );
 }
+
+/// A model whose encoder and decoder come to numbers beyond f16 on the way, though not in the end:
+/// what the first convolution makes is 10^6 times as large, and then normalised.
+fn import_overflowing(models: &ModelsFolder) -> ModelSpec {
+    let cases = Case::all();
+    let case = cases.iter().find(|case| case.name == "sd").unwrap();
+    let spec = case.import(models);
+    let path = models.path_of("sd").join("weights.safetensors");
+    let mut bytes = std::fs::read(&path).unwrap();
+    for (name, tensor) in super::weights::read(&path).unwrap() {
+        if name.contains("coder.conv_in.") {
+            let at = tensor.offset as usize;
+            for value in bytes[at..at + 4 * tensor.len() as usize].chunks_exact_mut(4) {
+                let large = f32::from_le_bytes((&*value).try_into().unwrap()) * 1e6;
+                value.copy_from_slice(&large.to_le_bytes());
+            }
+        }
+    }
+    std::fs::write(&path, bytes).unwrap();
+    spec
+}
+
+#[test]
+fn what_overflows_in_f16_is_computed_again_in_f32() {
+    let folder = tempfile::tempdir().unwrap();
+    let models = ModelsFolder::new(folder.path());
+    let spec = import_overflowing(&models);
+    let image = &Case::all()[0].images(0)[0];
+    let size = (image.width(), image.height());
+    let exact = hub(folder.path(), Some(Precision::F32))
+        .encode("sd", image)
+        .unwrap();
+    assert!(exact.notes.is_empty());
+    let hub = hub(folder.path(), Some(Precision::F16));
+    let again = hub.encode("sd", image).unwrap();
+    assert_eq!(again.latent, exact.latent);
+    assert_eq!(again.precision, Precision::F32);
+    assert!(
+        again.notes[0].contains("encoder of `sd` overflowed"),
+        "{:?}",
+        again.notes
+    );
+    assert_eq!(again.computed(), "f32 cpu after f16 overflow");
+    let decoded = hub
+        .decode("sd", &again.latent, &spec.latent_space, size)
+        .unwrap();
+    assert_eq!(decoded.precision, Precision::F32);
+    assert!(
+        decoded.notes[0].contains("decoder of `sd` overflowed"),
+        "{:?}",
+        decoded.notes
+    );
+}
+
+#[test]
+fn f16_is_close_to_f32_where_nothing_overflows() {
+    let folder = tempfile::tempdir().unwrap();
+    let models = ModelsFolder::new(folder.path());
+    for case in Case::all() {
+        let spec = case.import(&models);
+        let image = &case.images(0)[0];
+        let exact = hub(folder.path(), None).encode(&case.name, image).unwrap();
+        let hub = hub(folder.path(), Some(Precision::F16));
+        let half = hub.encode(&case.name, image).unwrap();
+        assert_eq!(
+            (half.precision, half.notes.len()),
+            (Precision::F16, 0),
+            "{}",
+            case.name
+        );
+        let widen = |latent: &Latent| -> Vec<f32> {
+            latent
+                .as_slice()
+                .iter()
+                .map(|value| value.to_f32())
+                .collect()
+        };
+        let worst = difference(&widen(&half.latent), &widen(&exact.latent));
+        println!("{}: {worst:.1e}", case.name);
+        assert!(worst <= 0.02, "{}: {worst:e}", case.name);
+        let size = (image.width(), image.height());
+        let decoded = hub
+            .decode(&case.name, &half.latent, &spec.latent_space, size)
+            .unwrap();
+        assert_eq!(
+            (decoded.precision, decoded.notes.len()),
+            (Precision::F16, 0),
+            "{}",
+            case.name
+        );
+    }
+}

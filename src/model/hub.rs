@@ -151,6 +151,11 @@ impl Hub {
             .get_or_init(|| Registry::read(self.folder.as_ref()))
     }
 
+    /// The folder of models, where there is one.
+    pub fn models_folder(&self) -> Option<&ModelsFolder> {
+        self.folder.as_ref()
+    }
+
     /// All models that can be used, the built-in first.
     pub fn models(&self) -> &[ModelSpec] {
         self.registry().models()
@@ -412,7 +417,7 @@ impl Hub {
             (Precision::F16, Some(file)) => file,
             _ => &half.file,
         };
-        if spec.name == builtin::NAME {
+        if spec.is_built_in() {
             let bytes = builtin::file(file)
                 .ok_or_else(|| Error::invalid(format!("{name} has no file {file}")))?;
             return Session::load(self.runtime()?, options, &name, &GraphAt::Memory(bytes));

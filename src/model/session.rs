@@ -12,6 +12,7 @@ use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{IoBinding, Session as OrtSession};
 use ort::value::{DynTensor, PrimitiveTensorElementType, TensorElementType};
 
+use super::onnx::CHECK;
 use super::provider::Provider;
 use super::runtime::Runtime;
 use super::spec::{Element, ModelHalf, ModelSpec};
@@ -19,9 +20,6 @@ use super::tensors::{self, Number, Units};
 use crate::error::{Error, ErrorKind, Result};
 use crate::latent::{Latent, LatentShape};
 use crate::pixels::Pixels;
-
-/// The output by which a graph in f16 says whether anything overflowed: it isn't finite then.
-pub(super) const CHECK: &str = "check";
 
 /// Inputs are kept for this many shapes; a caller that mixes more pays for a new one each time.
 const KEPT_SHAPES: usize = 4;

@@ -230,6 +230,11 @@ impl ModelSpec {
         Some(*digits.as_bytes())
     }
 
+    /// Whether the model is part of the program and lies in no folder.
+    pub fn is_built_in(&self) -> bool {
+        self.name == super::builtin::NAME
+    }
+
     /// The shape of the latent of an image of `width` x `height` pixels: sides are divided by the
     /// compression ratio and rounded up.
     pub fn latent_shape(&self, width: u32, height: u32) -> LatentShape {

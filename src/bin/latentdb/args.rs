@@ -1,9 +1,10 @@
 //! The arguments that every command shares.
 
+use std::num::NonZero;
 use std::path::PathBuf;
 
 use clap::{Parser, ValueHint};
-use latentdb::{Provider, RecordId};
+use latentdb::{Precision, Provider, RecordId};
 
 use crate::commands::Command;
 
@@ -38,6 +39,15 @@ pub(crate) struct Global {
     /// What runs the models: auto, cpu, cuda or cuda:N
     #[arg(long, global = true, help_heading = GLOBAL, value_name = "PROVIDER", default_value = "auto", value_parser = parse_provider)]
     pub(crate) provider: Provider,
+    /// What models compute in: f32, or f16 with a second run in f32 where it overflows [default: f16 on GPUs]
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "f32|f16", value_parser = parse_precision)]
+    pub(crate) precision: Option<Precision>,
+    /// Threads that a model uses on the CPU [default: one a core]
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "N")]
+    pub(crate) threads: Option<NonZero<u16>>,
+    /// The folder of models [default: `models` in the user's data folder]
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "PATH", env = "LATENTDB_MODELS", hide_env_values = true, value_hint = ValueHint::DirPath)]
+    pub(crate) models: Option<PathBuf>,
     /// The library of ONNX Runtime, or the folder it lies in
     #[arg(long, global = true, help_heading = GLOBAL, value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub(crate) onnxruntime: Option<PathBuf>,
@@ -49,6 +59,10 @@ pub(crate) struct Global {
 /// Checks an id while arguments are parsed, so that a bad one is a usage error.
 pub(crate) fn parse_id(text: &str) -> Result<RecordId, String> {
     RecordId::new(text).map_err(|e| e.to_string())
+}
+
+fn parse_precision(text: &str) -> Result<Precision, String> {
+    text.parse().map_err(|e: latentdb::Error| e.to_string())
 }
 
 fn parse_provider(text: &str) -> Result<Provider, String> {

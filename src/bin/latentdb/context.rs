@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use latentdb::{Database, Error, ErrorKind, Hub, HubOptions};
+use latentdb::{Database, Error, ErrorKind, Hub, HubOptions, ModelsFolder};
 
 use crate::args::Global;
 use crate::progress::with_spinner;
@@ -16,9 +16,16 @@ pub(crate) struct Context {
 
 impl Context {
     pub(crate) fn new(global: Global) -> Self {
+        let models = match &global.models {
+            Some(path) => Some(ModelsFolder::new(path)),
+            None => ModelsFolder::from_env(),
+        };
         let hub = Hub::new(HubOptions {
             runtime: global.onnxruntime.clone(),
+            models: models.map(|folder| folder.path().to_path_buf()),
             provider: global.provider,
+            precision: global.precision,
+            threads: global.threads.map(|threads| threads.get().into()),
             ..HubOptions::default()
         });
         Self {
@@ -39,6 +46,16 @@ impl Context {
             )
         })?;
         Ok(data.join("store"))
+    }
+
+    /// The folder of models: `--models`, `LATENTDB_MODELS`, or `models` in the user's data folder.
+    pub(crate) fn models(&self) -> latentdb::Result<&ModelsFolder> {
+        self.hub.models_folder().ok_or_else(|| {
+            Error::new(
+                ErrorKind::InvalidInput,
+                "there is no home folder to keep models in: name one with --models",
+            )
+        })
     }
 
     /// The database for writing; made if it isn't there.

@@ -34,7 +34,7 @@ pub(crate) fn exit_code(result: Result<(), Failure>) -> ExitCode {
         Err(Failure::Error(error)) => {
             // What ONNX Runtime says may end in a line break.
             eprintln!("error: {}", format!("{error:#}").trim_end());
-            if let Some(hint) = hint(error.kind()) {
+            if let Some(hint) = error.hint().or_else(|| hint(error.kind())) {
                 eprintln!("hint: {hint}");
             }
             ExitCode::FAILURE
@@ -50,7 +50,7 @@ fn hint(kind: ErrorKind) -> Option<&'static str> {
         ErrorKind::StoreNotFound => {
             "latentdb init makes a store; --db or LATENTDB_PATH says which one to use"
         }
-        ErrorKind::ModelNotFound => "latentdb doctor lists the models",
+        ErrorKind::ModelNotFound => "latentdb model list shows the models",
         ErrorKind::RuntimeUnavailable => {
             "latentdb runtime install fetches it; or name a library with --onnxruntime or ORT_DYLIB_PATH"
         }

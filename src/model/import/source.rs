@@ -241,8 +241,25 @@ fn small_file(path: &Path) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// `license: NAME` in the head of the model card, which stands between two lines of `---`.
+/// As the model card states it, or else the first line of the licence itself.
 fn license(folder: &Path) -> Option<String> {
+    of_card(folder).or_else(|| {
+        let names = ["LICENSE", "LICENSE.md", "LICENSE.txt"];
+        let text = names
+            .into_iter()
+            .find_map(|name| small_file(&folder.join(name)).ok())?;
+        let text = String::from_utf8(text).ok()?;
+        let line = text
+            .lines()
+            .map(|line| line.trim_matches([' ', '#']))
+            .find(|line| !line.is_empty())?;
+        let title = line.chars().count() <= 60 && line.to_lowercase().contains("licen");
+        title.then(|| line.to_owned())
+    })
+}
+
+/// `license: NAME` in the head of the model card, which stands between two lines of `---`.
+fn of_card(folder: &Path) -> Option<String> {
     let card = small_file(&folder.join("README.md")).ok()?;
     let card = String::from_utf8(card).ok()?;
     let head = card.strip_prefix("---")?.split("\n---").next()?;
@@ -336,13 +353,18 @@ mod tests {
     }
 
     #[test]
-    fn the_licence_is_read_off_the_model_card() {
+    fn the_licence_is_read_off_the_model_card_or_the_licence_file() {
         let folder = folder_with(&["x.safetensors"]);
         let card = "---\ntags:\n- a\nlicense: mit\n---\n# license: none\n";
         std::fs::write(folder.path().join("README.md"), card).unwrap();
-        assert_eq!(
-            Source::find(folder.path()).unwrap().license.as_deref(),
-            Some("mit")
-        );
+        let license = || Source::find(folder.path()).unwrap().license;
+        assert_eq!(license().as_deref(), Some("mit"));
+        std::fs::remove_file(folder.path().join("README.md")).unwrap();
+        std::fs::write(
+            folder.path().join("LICENSE"),
+            "\nMIT License\n\nCopyright ...",
+        )
+        .unwrap();
+        assert_eq!(license().as_deref(), Some("MIT License"));
     }
 }

@@ -65,17 +65,17 @@ fn unknown<'a>(
     choices: impl Iterator<Item = &'a Space>,
     stated: Option<(f64, f64)>,
 ) -> Error {
-    let mut choices: Vec<_> = choices
-        .map(|space| format!("{} ({})", space.name, space.about))
+    let choices: Vec<_> = choices
+        .map(|space| format!("{} ({}), ", space.name, space.about))
         .collect();
-    choices.push("or a name of your own".into());
+    let or = if choices.is_empty() { "" } else { "or " };
     let scaling = match stated {
         Some((scaling, shift)) => format!(", scaling {scaling} and shift {shift}"),
         None => String::new(),
     };
     Error::invalid(format!(
-        "which latent space these weights belong to can't be known from them ({channels} channels{scaling}); choices: {}",
-        choices.join(", ")
+        "which latent space these weights belong to can't be known from them ({channels} channels{scaling}); choices: {}{or}a name of your own",
+        choices.concat(),
     ))
     .with_hint("say it with --latent-space NAME: only decoders of the same space will read what this encoder writes")
 }

@@ -220,13 +220,13 @@ impl<'a> Builder<'a> {
     }
 
     /// The finished file.
-    pub(super) fn finish(self, name: &str, input: ValueInfo, output: ValueInfo) -> Written {
+    pub(super) fn finish(self, name: &str, input: ValueInfo, outputs: Vec<ValueInfo>) -> Written {
         let graph = Graph {
             nodes: self.nodes,
             name: name.to_owned(),
             initializers: self.initializers,
             inputs: vec![input],
-            outputs: vec![output],
+            outputs,
             sparse_initializers: Vec::new(),
         };
         let model = Model {

@@ -9,6 +9,8 @@ use crate::error::Result;
 /// Names of inputs and outputs of every graph written here.
 pub(in crate::model) const PIXELS: &str = "pixels";
 pub(in crate::model) const LATENT: &str = "latent";
+/// An f16 decoder's second output: finite if nothing overflowed.
+pub(in crate::model) const CHECK: &str = "latentdb.check";
 /// The f32 or f16 values that the last cast rounds: the unscaled posterior mean.
 #[cfg(test)]
 pub(in crate::model) const MEAN: &str = "mean";
@@ -85,11 +87,11 @@ impl Builder<'_> {
         self.finish(
             "encoder",
             ValueInfo::tensor(PIXELS, element::U8, &["batch", "height", "width", "3"]),
-            ValueInfo::tensor(
+            vec![ValueInfo::tensor(
                 LATENT,
                 element::F16,
                 &["batch", &channels, "rows", "columns"],
-            ),
+            )],
         )
     }
 
@@ -118,6 +120,19 @@ impl Builder<'_> {
             vec![ints("perm", &[0, 2, 3, 1])],
             PIXELS,
         );
+        let mut outputs = vec![ValueInfo::tensor(
+            PIXELS,
+            element::U8,
+            &["batch", "height", "width", "3"],
+        )];
+        if self.compute() == element::F16 {
+            // Bytes can't show an overflow. Zero times infinity or no number is no number, and a sum keeps it.
+            let nothing = self.node("Mul", &["image", &zero], vec![]);
+            let sum = self.node("ReduceSum", &[&nothing], vec![int("keepdims", 0)]);
+            let to = int("to", i64::from(element::F32));
+            self.node_to("Cast", &[&sum], vec![to], CHECK);
+            outputs.push(ValueInfo::tensor(CHECK, element::F32, &[]));
+        }
         let channels = channels.to_string();
         self.finish(
             "decoder",
@@ -126,7 +141,7 @@ impl Builder<'_> {
                 element::F16,
                 &["batch", &channels, "rows", "columns"],
             ),
-            ValueInfo::tensor(PIXELS, element::U8, &["batch", "height", "width", "3"]),
+            outputs,
         )
     }
 

@@ -8,6 +8,6 @@ mod layers;
 pub(super) mod proto;
 
 pub(super) use builder::{Builder, Value, Written};
-pub(super) use layers::{Conv, LATENT, PIXELS};
+pub(super) use layers::{CHECK, Conv, LATENT, PIXELS};
 #[cfg(test)]
 pub(super) use layers::{IMAGE, MEAN};

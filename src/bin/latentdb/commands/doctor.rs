@@ -22,6 +22,9 @@ pub(crate) fn run(context: &Context, _command: &Doctor) -> Result<(), Failure> {
     for model in context.hub.models() {
         output::line(&format!("  {}", describe(model)))?;
     }
+    for broken in context.hub.broken_models() {
+        output::line(&format!("  {}: {:#}", broken.name, broken.error))?;
+    }
     store(context)?;
     if works {
         Ok(())

@@ -69,10 +69,13 @@ fn decode(
     format: ImageFormat,
 ) -> latentdb::Result<Vec<u8>> {
     let decoded = database.get(command.id.as_str(), command.decoder.as_deref())?;
+    for note in &decoded.notes {
+        eprintln!("note: {note}");
+    }
     context.say(|| {
         format!(
-            "decoded `{}` by {} on {}",
-            command.id, decoded.decoder, decoded.provider
+            "decoded `{}` by {} in {} {}",
+            command.id, decoded.decoder, decoded.precision, decoded.provider
         )
     });
     write_image(&decoded.pixels, format)

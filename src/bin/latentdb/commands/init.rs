@@ -1,5 +1,7 @@
 //! `latentdb init`: makes an empty store.
 
+use std::sync::Arc;
+
 use latentdb::{DEFAULT_ENCODER, Database};
 
 use crate::context::Context;
@@ -19,7 +21,7 @@ pub(crate) struct Init {
 
 pub(crate) fn run(context: &Context, command: &Init) -> Result<(), Failure> {
     let path = context.db_path()?;
-    Database::create(&path, &command.encoder)?;
+    Database::create_with_hub(&path, &command.encoder, Arc::clone(&context.hub))?;
     eprintln!("made the store {}", path.display());
     Ok(())
 }

@@ -6,6 +6,7 @@ mod get;
 mod info;
 mod init;
 mod ls;
+mod model;
 mod put;
 mod rm;
 mod runtime;
@@ -27,6 +28,7 @@ pub(crate) enum Command {
     Rm(rm::Rm),
     Stats(stats::Stats),
     Doctor(doctor::Doctor),
+    Model(model::Model),
     Runtime(runtime::Runtime),
     Completions(completions::Completions),
 }
@@ -42,6 +44,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         Command::Rm(command) => rm::run(&context, &command),
         Command::Stats(command) => stats::run(&context, &command),
         Command::Doctor(command) => doctor::run(&context, &command),
+        Command::Model(command) => model::run(&context, &command),
         Command::Runtime(command) => runtime::run(&command),
         Command::Completions(command) => completions::run(&command),
     }
