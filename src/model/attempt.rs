@@ -66,7 +66,7 @@ pub(super) fn first_success<T>(
 ) -> Result<Done<T>> {
     let mut notes = Vec::new();
     let mut lost: Option<Provider> = None;
-    let mut last = None;
+    let mut failure = None;
     for attempt in order(provider, precision, has_f16) {
         let skipped = provider == Provider::Auto && !usable(attempt.provider);
         if skipped || lost == Some(attempt.provider) {
@@ -99,11 +99,11 @@ pub(super) fn first_success<T>(
                     notes.push(format!("{name} failed on {}: {error:#}", attempt.provider));
                 }
                 lost = Some(attempt.provider);
-                last = Some(error);
+                failure = Some(error);
             }
         }
     }
-    Err(last.unwrap_or_else(|| Error::invalid(format!("{name} can't be run"))))
+    Err(failure.unwrap_or_else(|| Error::invalid(format!("{name} can't be run"))))
 }
 
 #[cfg(test)]

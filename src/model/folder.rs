@@ -163,7 +163,7 @@ impl ModelsFolder {
     }
 
     /// Moves a model that was made in `staging` to its name.
-    pub(super) fn install(&self, staging: Staging, spec: &ModelSpec, replace: bool) -> Result<()> {
+    pub(super) fn install(&self, staging: &Staging, spec: &ModelSpec, replace: bool) -> Result<()> {
         spec.check()?;
         let json = serde_json::to_vec_pretty(spec)
             .map_err(|e| Error::invalid("the manifest can't be written").with_source(e))?;

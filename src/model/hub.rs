@@ -49,10 +49,16 @@ pub struct Hub {
     folder: Option<ModelsFolder>,
     registry: OnceLock<Registry>,
     runtime: OnceLock<Runtime>,
-    pools: Mutex<HashMap<(String, Side, Attempt), Arc<Pool<Session>>>>,
+    pools: Mutex<Pools>,
     /// Providers that didn't start; with `auto` they aren't asked again.
     lost: Mutex<Vec<Provider>>,
 }
+
+/// By model, half, provider and precision.
+type Pools = HashMap<(String, Side, Attempt), Arc<Pool<Session>>>;
+
+/// Runs a session over a batch.
+type Work<I, O> = fn(&mut Session, &ModelSpec, &ModelHalf, &[I]) -> Result<Vec<O>, Failure>;
 
 /// A latent, and what made it.
 #[derive(Debug, Clone)]
@@ -234,8 +240,8 @@ impl Hub {
     /// # Errors
     /// `ModelNotFound`, `RuntimeUnavailable`, `ProviderUnavailable`, `Inference`.
     pub fn encode(&self, encoder: &str, pixels: &Pixels) -> Result<Encoded> {
-        let mut encoded = self.encode_batch(encoder, &[pixels])?;
-        encoded
+        let mut batch = self.encode_batch(encoder, &[pixels])?;
+        batch
             .pop()
             .ok_or_else(|| Error::invalid("nothing was encoded"))
     }
@@ -260,13 +266,13 @@ impl Hub {
             .collect();
         let padded: Vec<_> = padded.iter().map(|image| &**image).collect();
         let done = self.run(spec, Side::Encoder, &padded, Session::encode)?;
-        let encoded = done.value.into_iter().map(|latent| Encoded {
+        let batch = done.value.into_iter().map(|latent| Encoded {
             latent,
             provider: done.attempt.provider,
             precision: done.attempt.precision,
             notes: done.notes.clone(),
         });
-        Ok(encoded.collect())
+        Ok(batch.collect())
     }
 
     /// Decodes a latent of `latent_space` with the model called `decoder` to `width` x `height`
@@ -282,8 +288,8 @@ impl Hub {
         latent_space: &str,
         size: (u32, u32),
     ) -> Result<Decoded> {
-        let mut decoded = self.decode_batch(decoder, &[latent], latent_space, size)?;
-        decoded
+        let mut batch = self.decode_batch(decoder, &[latent], latent_space, size)?;
+        batch
             .pop()
             .ok_or_else(|| Error::invalid("nothing was decoded"))
     }
@@ -315,7 +321,7 @@ impl Hub {
             ));
         }
         let done = self.run(spec, Side::Decoder, latents, Session::decode)?;
-        let decoded = done.value.into_iter().map(|whole: Pixels| {
+        let batch = done.value.into_iter().map(|whole: Pixels| {
             let exact = (whole.width(), whole.height()) == (width, height);
             Ok(Decoded {
                 pixels: if exact {
@@ -329,7 +335,7 @@ impl Hub {
                 notes: done.notes.clone(),
             })
         });
-        decoded.collect()
+        batch.collect()
     }
 
     /// The name of a model that decodes `latent_space`: `preferred` if it does, else any.
@@ -347,7 +353,7 @@ impl Hub {
         spec: &ModelSpec,
         side: Side,
         items: &[I],
-        work: fn(&mut Session, &ModelSpec, &ModelHalf, &[I]) -> Result<Vec<O>, Failure>,
+        work: Work<I, O>,
     ) -> Result<Done<Vec<O>>> {
         let half = side.half(spec)?;
         let name = format!("the {} of `{}`", side.name(), spec.name);
@@ -381,8 +387,8 @@ impl Hub {
                     let mut outputs = Vec::with_capacity(items.len());
                     let mut rest = items;
                     while !rest.is_empty() {
-                        let size = 1 << rest.len().min(most).ilog2();
-                        let (batch, after) = rest.split_at(size);
+                        let taken = 1 << rest.len().min(most).ilog2();
+                        let (batch, after) = rest.split_at(taken);
                         outputs.extend(work(session, spec, half, batch)?);
                         rest = after;
                     }

@@ -163,39 +163,24 @@ impl Session {
             return Ok(Vec::new());
         };
         let size = (first.width(), first.height());
-        let input = tensors::pixel_shape(&half.pixels, images.len(), size);
+        let given = tensors::pixel_shape(&half.pixels, images.len(), size);
         let shape = spec.latent_shape(size.0, size.1);
         let expected = latent_shape(half, images.len(), shape);
         let (from, to) = (&half.pixels, &half.latent);
-        let bound = self.bind(&to.name, from.element, input)?;
+        let bound = self.bind(&to.name, from.element, given)?;
+        let input = &mut bound.input;
         match from.element {
-            // The graph takes what images are made of.
-            Element::U8 if half.pixels == ModelHalf::own(String::new(), None).pixels => {
-                let bytes = slice_mut::<u8>(&mut bound.input)?;
-                let images = bytes.chunks_exact_mut(first.as_rgb().len()).zip(images);
-                images.for_each(|(part, image)| part.copy_from_slice(image.as_rgb()));
-            }
-            Element::U8 => tensors::fill_pixels(from, images, slice_mut::<u8>(&mut bound.input)?),
-            Element::F16 => tensors::fill_pixels(from, images, slice_mut::<f16>(&mut bound.input)?),
-            Element::F32 => tensors::fill_pixels(from, images, slice_mut::<f32>(&mut bound.input)?),
+            Element::U8 => tensors::fill_pixels(from, images, slice_mut::<u8>(input)?),
+            Element::F16 => tensors::fill_pixels(from, images, slice_mut::<f16>(input)?),
+            Element::F32 => tensors::fill_pixels(from, images, slice_mut::<f32>(input)?),
         }
+        let ends = (&*from.name, &*to.name, given, expected);
         let units = units(spec, half);
-        let latents =
-            match to.element {
-                Element::F16 => self.run(
-                    &from.name,
-                    &to.name,
-                    input,
-                    expected,
-                    |part: &[f16]| match units == Units::STORED && !to.moments {
-                        true => part.to_vec(),
-                        false => units.take(part, shape),
-                    },
-                ),
-                _ => self.run(&from.name, &to.name, input, expected, |part: &[f32]| {
-                    units.take(part, shape)
-                }),
-            }?;
+        let latents = if to.element == Element::F16 {
+            self.run(ends, |part: &[f16]| units.take(part, shape))
+        } else {
+            self.run(ends, |part: &[f32]| units.take(part, shape))
+        }?;
         let finite = |values: &Vec<f16>| values.iter().all(|value| value.is_finite());
         if !latents.iter().all(finite) {
             return Err(Failure::NotFinite);
@@ -215,46 +200,25 @@ impl Session {
             return Ok(Vec::new());
         };
         let shape = first.shape();
-        let input = latent_shape(half, latents.len(), shape);
+        let given = latent_shape(half, latents.len(), shape);
         let ratio = spec.spatial_compression_ratio;
         let (width, height) = (shape.width * ratio, shape.height * ratio);
         let expected = tensors::pixel_shape(&half.pixels, latents.len(), (width, height));
         let (from, to) = (&half.latent, &half.pixels);
         let units = units(spec, half);
-        let bound = self.bind(&to.name, from.element, input)?;
-        let values = first.as_slice().len();
-        match from.element {
-            Element::F16 => {
-                let parts = slice_mut::<f16>(&mut bound.input)?.chunks_exact_mut(values);
-                for (part, latent) in parts.zip(latents) {
-                    match units == Units::STORED {
-                        true => part.copy_from_slice(latent.as_slice()),
-                        false => units.fill(latent.as_slice(), part),
-                    }
-                }
-            }
-            _ => {
-                let parts = slice_mut::<f32>(&mut bound.input)?.chunks_exact_mut(values);
-                parts
-                    .zip(latents)
-                    .for_each(|(part, latent)| units.fill(latent.as_slice(), part));
-            }
+        let bound = self.bind(&to.name, from.element, given)?;
+        if from.element == Element::F16 {
+            fill_latents(units, latents, slice_mut::<f16>(&mut bound.input)?);
+        } else {
+            fill_latents(units, latents, slice_mut::<f32>(&mut bound.input)?);
         }
+        let ends = (&*from.name, &*to.name, given, expected);
         let images = match to.element {
-            Element::U8 => self.run(
-                &from.name,
-                &to.name,
-                input,
-                expected,
-                |part: &[u8]| match *to == ModelHalf::own(String::new(), None).pixels {
-                    true => Some(part.to_vec()),
-                    false => Some(tensors::take_pixels(to, part)),
-                },
-            ),
-            Element::F16 => self.run(&from.name, &to.name, input, expected, |part: &[f16]| {
+            Element::U8 => self.run(ends, |part: &[u8]| Some(tensors::take_pixels(to, part))),
+            Element::F16 => self.run(ends, |part: &[f16]| {
                 finite(part).then(|| tensors::take_pixels(to, part))
             }),
-            Element::F32 => self.run(&from.name, &to.name, input, expected, |part: &[f32]| {
+            Element::F32 => self.run(ends, |part: &[f32]| {
                 finite(part).then(|| tensors::take_pixels(to, part))
             }),
         }?;
@@ -266,57 +230,53 @@ impl Session {
 
     /// The input of `shape`, made or found again, with the graph bound to it.
     fn bind(&mut self, to: &str, element: Element, shape: [i64; 4]) -> Result<&mut Bound> {
-        let at = match self.bound.iter().position(|bound| bound.shape == shape) {
-            Some(at) => at,
-            None => {
-                let default = Allocator::default();
-                let allocator = self.pinned.as_ref().unwrap_or(&default);
-                let element = match element {
-                    Element::U8 => TensorElementType::Uint8,
-                    Element::F16 => TensorElementType::Float16,
-                    Element::F32 => TensorElementType::Float32,
-                };
-                let input = DynTensor::new(allocator, element, shape).map_err(failed)?;
-                let mut binding = self.inner.create_binding().map_err(failed)?;
-                let host = || {
-                    MemoryInfo::new(
-                        AllocationDevice::CPU,
-                        0,
-                        AllocatorType::Device,
-                        MemoryType::Default,
-                    )
-                };
-                let outputs = [Some(to), self.has_check.then_some(CHECK)];
-                for output in outputs.into_iter().flatten() {
-                    let place = host().map_err(failed)?;
-                    binding
-                        .bind_output_to_device(output, &place)
-                        .map_err(failed)?;
-                }
-                if self.bound.len() == KEPT_SHAPES {
-                    self.bound.remove(0);
-                }
-                self.bound.push(Bound {
-                    shape,
-                    input,
-                    binding,
-                });
-                self.bound.len() - 1
-            }
+        if let Some(at) = self.bound.iter().position(|bound| bound.shape == shape) {
+            return Ok(&mut self.bound[at]);
+        }
+        let default = Allocator::default();
+        let allocator = self.pinned.as_ref().unwrap_or(&default);
+        let element = match element {
+            Element::U8 => TensorElementType::Uint8,
+            Element::F16 => TensorElementType::Float16,
+            Element::F32 => TensorElementType::Float32,
         };
-        Ok(&mut self.bound[at])
+        let input = DynTensor::new(allocator, element, shape).map_err(failed)?;
+        let mut binding = self.inner.create_binding().map_err(failed)?;
+        let host = MemoryInfo::new(
+            AllocationDevice::CPU,
+            0,
+            AllocatorType::Device,
+            MemoryType::Default,
+        );
+        let host = host.map_err(failed)?;
+        for output in [Some(to), self.has_check.then_some(CHECK)]
+            .into_iter()
+            .flatten()
+        {
+            binding
+                .bind_output_to_device(output, &host)
+                .map_err(failed)?;
+        }
+        if self.bound.len() == KEPT_SHAPES {
+            self.bound.remove(0);
+        }
+        self.bound.push(Bound {
+            shape,
+            input,
+            binding,
+        });
+        let last = self.bound.len() - 1;
+        Ok(&mut self.bound[last])
     }
 
-    /// Runs the graph on the input of `shape`, and hands each image's part of the output to `take`.
+    /// Runs the graph on the input of shape `given`, and hands each image's part of the output,
+    /// whose shape must be `expected`, to `take`.
     fn run<T: PrimitiveTensorElementType + Copy, R>(
         &mut self,
-        from: &str,
-        to: &str,
-        shape: [i64; 4],
-        expected: [i64; 4],
+        (from, to, given, expected): (&str, &str, [i64; 4], [i64; 4]),
         take: impl FnMut(&[T]) -> R,
     ) -> Result<Vec<R>, Failure> {
-        let bound = self.bound.iter_mut().find(|bound| bound.shape == shape);
+        let bound = self.bound.iter_mut().find(|bound| bound.shape == given);
         let bound = bound.ok_or_else(|| Error::invalid("nothing is bound to that shape"))?;
         // Binding an input is what copies it to the device.
         bound
@@ -334,8 +294,15 @@ impl Session {
         if **found != expected {
             return Err(wrong_shape(&expected, found).into());
         }
-        let part = values.len() / shape[0] as usize;
+        let part = values.len() / given[0] as usize;
         Ok(values.chunks_exact(part).map(take).collect())
+    }
+}
+
+fn fill_latents<T: Number>(units: Units, latents: &[&Latent], out: &mut [T]) {
+    let parts = out.chunks_exact_mut(latents.first().map_or(1, |one| one.as_slice().len()));
+    for (part, latent) in parts.zip(latents) {
+        units.fill(latent.as_slice(), part);
     }
 }
 
@@ -349,9 +316,10 @@ fn latent_shape(half: &ModelHalf, batch: usize, shape: LatentShape) -> [i64; 4] 
 }
 
 fn units(spec: &ModelSpec, half: &ModelHalf) -> Units {
-    match half.latent.scaled {
-        true => Units::scaled(spec.scaling_factor, spec.shift_factor),
-        false => Units::STORED,
+    if half.latent.scaled {
+        Units::scaled(spec.scaling_factor, spec.shift_factor)
+    } else {
+        Units::STORED
     }
 }
 

@@ -10,9 +10,17 @@ use crate::latent::LatentShape;
 use crate::pixels::Pixels;
 
 /// A type of a graph's values.
-pub(super) trait Number: Copy + Default {
+pub(super) trait Number: Copy {
     fn from_f32(value: f32) -> Self;
     fn to_f32(self) -> f32;
+    /// The same values, if they are bytes.
+    fn bytes(_values: &[Self]) -> Option<&[u8]> {
+        None
+    }
+    /// The same values, if they are bytes.
+    fn bytes_mut(_values: &mut [Self]) -> Option<&mut [u8]> {
+        None
+    }
 }
 
 impl Number for f32 {
@@ -41,6 +49,12 @@ impl Number for u8 {
     fn to_f32(self) -> f32 {
         f32::from(self)
     }
+    fn bytes(values: &[Self]) -> Option<&[u8]> {
+        Some(values)
+    }
+    fn bytes_mut(values: &mut [Self]) -> Option<&mut [u8]> {
+        Some(values)
+    }
 }
 
 /// The shape of a batch of images of `width` x `height` as a graph wants it.
@@ -49,11 +63,18 @@ pub(super) fn pixel_shape(
     batch: usize,
     (width, height): (u32, u32),
 ) -> [i64; 4] {
-    let (batch, width, height) = (batch as i64, i64::from(width), i64::from(height));
+    let batch = batch.cast_signed() as i64;
+    let (width, height) = (i64::from(width), i64::from(height));
     match tensor.layout {
         Layout::Nhwc => [batch, height, width, 3],
         Layout::Nchw => [batch, 3, height, width],
     }
+}
+
+/// Whether a tensor of bytes is just what [`Pixels`] are.
+fn is_rgb(tensor: &PixelTensor) -> bool {
+    tensor.layout == Layout::Nhwc
+        && tensor.range.map(f32::to_bits) == [0.0, 255.0].map(f32::to_bits)
 }
 
 /// Writes images of one size into a graph's input.
@@ -66,6 +87,10 @@ pub(super) fn fill_pixels<T: Number>(tensor: &PixelTensor, images: &[&Pixels], o
         let bytes = image.as_rgb();
         let (own, next) = rest.split_at_mut(bytes.len());
         rest = next;
+        if let (true, Some(own)) = (is_rgb(tensor), T::bytes_mut(own)) {
+            own.copy_from_slice(bytes);
+            continue;
+        }
         match tensor.layout {
             Layout::Nhwc => own.iter_mut().zip(bytes).for_each(|(o, b)| *o = value(*b)),
             Layout::Nchw => {
@@ -84,6 +109,9 @@ pub(super) fn fill_pixels<T: Number>(tensor: &PixelTensor, images: &[&Pixels], o
 
 /// RGB bytes of one image out of a graph's output.
 pub(super) fn take_pixels<T: Number>(tensor: &PixelTensor, values: &[T]) -> Vec<u8> {
+    if let (true, Some(bytes)) = (is_rgb(tensor), T::bytes(values)) {
+        return bytes.to_vec();
+    }
     let [low, high] = tensor.range;
     let span = 255.0 / (high - low);
     let byte = |value: &T| u8::from_f32((value.to_f32() - low) * span);

@@ -65,7 +65,7 @@ impl AutoencoderKl {
             .ok_or_else(|| Error::invalid("the weights have neither encoder nor decoder"))?;
         let rows = |name: &str| tensors.get(name).and_then(|t| t.dims.first()).copied();
         let count = |name: &dyn Fn(u64) -> String| {
-            (0..)
+            (0..tensors.len() as u64)
                 .take_while(|n| tensors.contains_key(&name(*n)))
                 .count() as u64
         };

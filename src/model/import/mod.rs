@@ -151,7 +151,7 @@ impl ModelsFolder {
             decoder,
             files: staging.files()?,
         };
-        self.install(staging, &spec, options.replace)?;
+        self.install(&staging, &spec, options.replace)?;
         Ok(spec)
     }
 }

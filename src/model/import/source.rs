@@ -51,10 +51,8 @@ impl Source {
         }
         // A whole pipeline has its autoencoder in a folder of its own.
         let vae = path.join("vae");
-        let folder = match path.join("config.json").exists() {
-            false if vae.join("config.json").exists() => vae,
-            _ => path.to_path_buf(),
-        };
+        let is_pipeline = !path.join("config.json").exists() && vae.join("config.json").exists();
+        let folder = if is_pipeline { vae } else { path.to_path_buf() };
         let mut source = Self::of_folder(&folder)?;
         source.name = name_of(path)?;
         source.license = license(path);
@@ -74,9 +72,10 @@ impl Source {
         }
         found.sort();
         let config = folder.join("config.json");
-        let config = match config.exists() {
-            true => Some(Config::from_bytes(&small_file(&config)?)?),
-            false => None,
+        let config = if config.exists() {
+            Some(Config::from_bytes(&small_file(&config)?)?)
+        } else {
+            None
         };
         let whole = |files| Self {
             files,

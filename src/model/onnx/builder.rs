@@ -145,7 +145,7 @@ impl<'a> Builder<'a> {
             value,
         };
         self.initializers.push(Tensor {
-            dims: seen.iter().map(|side| *side as i64).collect(),
+            dims: seen.iter().map(|side| side.cast_signed()).collect(),
             data_type,
             name: key.clone(),
             external_data: vec![
@@ -176,7 +176,7 @@ impl<'a> Builder<'a> {
     /// A constant of whole numbers, one-dimensional.
     pub(super) fn int_constant(&mut self, values: &[i64]) -> String {
         let raw = values.iter().flat_map(|value| value.to_le_bytes());
-        let (dims, raw) = (vec![values.len() as i64], raw.collect());
+        let (dims, raw) = (vec![values.len().cast_signed() as i64], raw.collect());
         self.constant(format!("{values:?}"), element::I64, dims, raw)
     }
 
@@ -191,7 +191,7 @@ impl<'a> Builder<'a> {
         };
         let dims = match values.len() {
             1 => Vec::new(),
-            n => vec![n as i64],
+            n => vec![n.cast_signed() as i64],
         };
         let digest = blake3::hash(&raw).to_hex();
         let name = format!("constant {} {}", values.len(), &digest[..12]);

@@ -217,8 +217,8 @@ impl Builder<'_> {
         let mut inputs = vec![x.name.as_str(), &weight];
         inputs.extend(bias.as_deref());
         let attributes = vec![
-            ints("kernel_shape", &[side as i64; 2]),
-            ints("strides", &[conv.stride as i64; 2]),
+            ints("kernel_shape", &[side.cast_signed(); 2]),
+            ints("strides", &[conv.stride.cast_signed(); 2]),
             ints("pads", &conv.pads),
         ];
         let value = Value {
@@ -245,7 +245,7 @@ impl Builder<'_> {
         let ones = self.constant_of(&vec![1.0; groups as usize]);
         let zeros = self.constant_of(&vec![0.0; groups as usize]);
         let shape = self.node("Shape", &[&x.name], vec![]);
-        let grouped = self.int_constant(&[0, groups as i64, -1]);
+        let grouped = self.int_constant(&[0, groups.cast_signed(), -1]);
         let rows = self.node("Reshape", &[&x.name, &grouped], vec![]);
         let normed = self.node(
             "InstanceNormalization",
