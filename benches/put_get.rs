@@ -44,6 +44,7 @@ fn benches(criterion: &mut Criterion) {
     let hub = std::sync::Arc::new(Hub::new(HubOptions {
         runtime: onnxruntime(),
         provider: Provider::Cpu,
+        ..HubOptions::default()
     }));
     let pixels = picture();
     let png = write_image(&pixels, ImageFormat::Png).expect("a PNG can be written");

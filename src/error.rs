@@ -47,6 +47,10 @@ pub enum ErrorKind {
     ReadOnly,
     /// An earlier write or sync failed; the store refuses writes until it is opened anew.
     Poisoned,
+    /// A server could not be reached, broke off, or did not answer as it should.
+    Network,
+    /// A server wants a token or an accepted licence first.
+    AccessDenied,
     /// The disk is full.
     Full,
     /// The operating system refused an operation.

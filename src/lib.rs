@@ -47,8 +47,9 @@
 //! ```
 //!
 //! One process writes to a database, and any number read beside it
-//! ([`Database::open_read_only`]). The library prints nothing, and reads the environment only to
-//! find ONNX Runtime ([`Runtime::discover`]).
+//! ([`Database::open_read_only`]). The library prints nothing, and reads the environment only where
+//! its docs say so: to find ONNX Runtime ([`Runtime::discover`]) and the user's models
+//! ([`Hub::from_env`]).
 
 pub mod backend;
 mod database;
@@ -75,9 +76,11 @@ pub use latent_io::{LatentFile, LatentFormat, read_latent, write_latent};
 pub use metrics::psnr;
 pub use model::{
     BrokenModel, Candidate, Decoded, Element, Encoded, FileState, Hub, HubOptions, ImportOptions,
-    LatentTensor, Layout, ModelFile, ModelHalf, ModelSpec, ModelsFolder, PixelTensor, Precision,
-    Provider, Runtime, user_data_folder,
+    KnownModel, LatentTensor, Layout, ModelFile, ModelHalf, ModelSpec, ModelsFolder, PixelTensor,
+    Precision, Provider, Runtime, known_models, user_data_folder,
 };
+#[cfg(feature = "pull")]
+pub use model::{HubAccess, PullFile, PullPlan, PullProgress, PullStage, Pulled, PulledFile};
 pub use ndarray;
 pub use pixels::Pixels;
 pub use record::{Coding, EncoderStamp, Record, RecordHeader, RecordId, Source};

@@ -17,6 +17,8 @@ mod onnx;
 mod pool;
 mod precision;
 mod provider;
+#[cfg(feature = "pull")]
+mod pull;
 mod registry;
 mod runtime;
 mod session;
@@ -29,7 +31,10 @@ pub use environment::user_data_folder;
 pub use folder::{BrokenModel, FileState, ModelsFolder};
 pub use hub::{Decoded, Encoded, Hub, HubOptions};
 pub use import::ImportOptions;
+pub use known::{KnownModel, known_models};
 pub use precision::Precision;
 pub use provider::Provider;
+#[cfg(feature = "pull")]
+pub use pull::{HubAccess, PullFile, PullPlan, PullProgress, PullStage, Pulled, PulledFile};
 pub use runtime::{Candidate, Runtime};
 pub use spec::{Element, LatentTensor, Layout, ModelFile, ModelHalf, ModelSpec, PixelTensor};

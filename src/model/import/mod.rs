@@ -12,7 +12,7 @@ use std::path::Path;
 
 use self::source::Source;
 use super::Precision;
-use super::family::{Architecture, Family};
+use super::family::{Architecture, Config, Family};
 use super::folder::ModelsFolder;
 use super::onnx::Written;
 use super::spec::{MANIFEST_VERSION, ModelHalf, ModelSpec};
@@ -156,6 +156,21 @@ impl ModelsFolder {
     }
 }
 
+impl ModelsFolder {
+    /// Refuses what [`import`](Self::import) would refuse anyway, before gigabytes are fetched for
+    /// it: a name that is taken, a `config.json` of a class that can't be imported.
+    ///
+    /// # Errors
+    /// As [`import`](Self::import).
+    pub fn check_import(&self, name: &str, replace: bool, config: &[u8]) -> Result<()> {
+        self.check_new(name, replace)?;
+        match Config::from_bytes(config)?.class() {
+            Some(class) if Family::of_class(class).is_none() => Err(unknown_class(class)),
+            _ => Ok(()),
+        }
+    }
+}
+
 fn small(number: u64) -> Result<u32> {
     u32::try_from(number).map_err(|_| Error::invalid(format!("{number} is too large")))
 }
@@ -165,14 +180,4 @@ fn unknown_class(class: &str) -> Error {
         "config.json is of the class `{}`: AutoencoderKL and AutoencoderTiny can be imported",
         class.escape_debug()
     ))
-}
-
-/// Whether `config.json` is of a model that can be imported, before its weights are fetched.
-#[cfg(feature = "pull")]
-pub(super) fn check_config(bytes: &[u8]) -> Result<()> {
-    let config = super::family::Config::from_bytes(bytes)?;
-    match config.class() {
-        Some(class) if Family::of_class(class).is_none() => Err(unknown_class(class)),
-        _ => Ok(()),
-    }
 }

@@ -11,13 +11,12 @@ mod cache;
 mod digest;
 mod fetch;
 mod http;
-mod known;
 mod plan;
 
 use std::path::PathBuf;
 
+use super::known::KnownModel;
 pub use access::HubAccess;
-pub use known::{KnownModel, known_models};
 
 /// What a pull would load, known before the first byte of it is.
 #[derive(Debug, Clone, PartialEq, Eq)]

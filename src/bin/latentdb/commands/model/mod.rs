@@ -3,6 +3,7 @@
 mod import;
 mod info;
 mod list;
+mod pull;
 mod remove;
 mod verify;
 
@@ -13,13 +14,14 @@ use crate::context::Context;
 use crate::output;
 use crate::report::Failure;
 
-/// Show, import, verify and remove models
+/// Show, fetch, import, verify and remove models
 ///
 /// A model is an encoder, a decoder or both. `tiny` is built in; others lie in a folder each, in
 /// the folder that --models or LATENTDB_MODELS names.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
+  latentdb model pull sd
   latentdb model import ~/sd-vae-ft-mse --name sd
   latentdb put cat cat.jpg --encoder sd
   latentdb get cat --decoder sd -o cat.png")]
@@ -33,6 +35,7 @@ enum Action {
     List(list::List),
     Info(info::Info),
     Import(import::Import),
+    Pull(pull::Pull),
     Verify(verify::Verify),
     Remove(remove::Remove),
     Path(Path),
@@ -51,6 +54,7 @@ pub(crate) fn run(context: &Context, command: &Model) -> Result<(), Failure> {
         Action::List(command) => list::run(context, command),
         Action::Info(command) => info::run(context, command),
         Action::Import(command) => import::run(context, command),
+        Action::Pull(command) => pull::run(context, command),
         Action::Verify(command) => verify::run(context, command),
         Action::Remove(command) => remove::run(context, command),
         Action::Path(command) => path(context, command),
