@@ -42,7 +42,10 @@ fn the_manifest_states_hashes_sizes_and_operations_as_counted_from_the_graphs() 
         let bytes = file(said["file"].as_str().unwrap());
         total += bytes.len();
         let files = manifest["files"].as_array().unwrap();
-        let listed = files.iter().find(|file| file["name"] == said["file"]).unwrap();
+        let listed = files
+            .iter()
+            .find(|file| file["name"] == said["file"])
+            .unwrap();
         assert_eq!(listed["sha256"], format!("{:x}", Sha256::digest(&bytes)));
         assert_eq!(listed["bytes"], bytes.len());
         let graph = Graph::read(&bytes);

@@ -38,27 +38,51 @@ fn a_pulled_model_puts_and_gets() {
     let pull = run(&sandbox, &hub.url(), &["model", "pull", "sd"]).succeeds();
     let commit = hub.state().commit.clone();
     for part in ["licence: ", "size: ", &commit, "stabilityai/sd-vae-ft-mse"] {
-        assert!(pull.stderr.contains(part), "no `{part}` in: {}", pull.stderr);
+        assert!(
+            pull.stderr.contains(part),
+            "no `{part}` in: {}",
+            pull.stderr
+        );
     }
     assert!(pull.stdout.is_empty());
     sandbox.image("a.png", &picture(40, 24, 1));
-    run(&sandbox, &hub.url(), &["put", "a", "a.png", "--encoder", "sd"]).succeeds();
+    run(
+        &sandbox,
+        &hub.url(),
+        &["put", "a", "a.png", "--encoder", "sd"],
+    )
+    .succeeds();
     run(&sandbox, &hub.url(), &["get", "a", "--decoder", "sd"]).succeeds();
-    let info = run(&sandbox, &hub.url(), &["model", "info", "sd", "--json"]).succeeds().json();
+    let info = run(&sandbox, &hub.url(), &["model", "info", "sd", "--json"])
+        .succeeds()
+        .json();
     assert!(info["source"].as_str().unwrap().contains(&commit), "{info}");
     assert_eq!(info["latent_space"], "sd-v1");
 
     run(&sandbox, &hub.url(), &["model", "pull", "sd"]).fails(1, &["`sd` already"]);
     let sent = hub.sent(WEIGHTS);
-    run(&sandbox, &hub.url(), &["model", "pull", "sd", "--name", "again"]).succeeds();
-    assert_eq!(hub.sent(WEIGHTS), sent, "what is in the cache isn't loaded again");
+    run(
+        &sandbox,
+        &hub.url(),
+        &["model", "pull", "sd", "--name", "again"],
+    )
+    .succeeds();
+    assert_eq!(
+        hub.sent(WEIGHTS),
+        sent,
+        "what is in the cache isn't loaded again"
+    );
 }
 
 #[test]
 fn a_family_that_can_not_be_run_is_refused_before_its_weights_are_loaded() {
     let sandbox = Sandbox::new();
     let hub = FakeHub::new("stabilityai/sdxl-vae");
-    hub.add("config.json", br#"{"_class_name": "AutoencoderSomethingElse"}"#, false);
+    hub.add(
+        "config.json",
+        br#"{"_class_name": "AutoencoderSomethingElse"}"#,
+        false,
+    );
     hub.add(WEIGHTS, &[7; 1000], true);
     run(&sandbox, &hub.url(), &["model", "pull", "sdxl"])
         .fails(1, &["AutoencoderSomethingElse", "can be imported"]);
@@ -82,11 +106,20 @@ fn an_unknown_name_is_answered_with_the_known_ones() {
     let sandbox = Sandbox::new();
     let list = run(&sandbox, "http://127.0.0.1:9", &["model", "pull"]).succeeds();
     for name in ["sd", "sd-ema", "sdxl", "taesd", "taesdxl", "consistency"] {
-        assert!(list.text().lines().any(|line| line.starts_with(&format!("{name} "))), "{name}");
+        assert!(
+            list.text()
+                .lines()
+                .any(|line| line.starts_with(&format!("{name} "))),
+            "{name}"
+        );
         let model = ["put", "a", "a.png", "--encoder", name];
         sandbox.image("a.png", &picture(8, 8, 1));
         run(&sandbox, "http://127.0.0.1:9", &model).fails(1, &[&format!("model pull {name}")]);
     }
-    run(&sandbox, "http://127.0.0.1:9", &["model", "pull", "nothing"])
-        .fails(2, &["`nothing`", "sd-ema", "model import"]);
+    run(
+        &sandbox,
+        "http://127.0.0.1:9",
+        &["model", "pull", "nothing"],
+    )
+    .fails(2, &["`nothing`", "sd-ema", "model import"]);
 }

@@ -197,13 +197,8 @@ impl AutoencoderKl {
                 )?;
             }
             if level + 1 < self.widths.len() {
-                x = builder.upsample(&x);
-                x = builder.conv(
-                    &format!("{block}.upsamplers.0.conv"),
-                    &x,
-                    *width,
-                    Conv::SAME,
-                )?;
+                let name = format!("{block}.upsamplers.0.conv");
+                x = builder.upsample_conv(&name, &x, *width, true)?;
             }
         }
         x = self.norm_silu(&mut builder, "decoder.conv_norm_out", &x)?;

@@ -146,10 +146,13 @@ impl AutoencoderTiny {
         x = builder.affine(&x, CLAMP, 0.0);
         let stack = self.decoder.as_deref().unwrap_or_default();
         for (at, layer) in stack.iter().enumerate() {
-            if matches!(layer.kind, Kind::Conv { .. }) && between(at, stack) {
-                x = builder.upsample(&x);
-            }
-            x = run(&mut builder, "decoder", layer, &x, 1)?;
+            x = match layer.kind {
+                Kind::Conv { bias } if between(at, stack) => {
+                    let name = format!("decoder.{}", layer.number);
+                    builder.upsample_conv(&name, &x, layer.channels, bias)?
+                }
+                _ => run(&mut builder, "decoder", layer, &x, 1)?,
+            };
             if at == 0 {
                 x = builder.relu(&x);
             }

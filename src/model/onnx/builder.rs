@@ -198,13 +198,6 @@ impl<'a> Builder<'a> {
         self.constant(name, self.compute(), dims, raw)
     }
 
-    /// The scales by which a `Resize` doubles both sides.
-    pub(super) fn doubling(&mut self) -> String {
-        let raw = [1f32, 1.0, 2.0, 2.0].map(f32::to_le_bytes);
-        let raw = raw.as_flattened().to_vec();
-        self.constant("doubling".into(), element::F32, vec![4], raw)
-    }
-
     fn constant(&mut self, name: String, data_type: i32, dims: Vec<i64>, raw: Vec<u8>) -> String {
         if !self.known.contains_key(&name) {
             self.initializers.push(Tensor {

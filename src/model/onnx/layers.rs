@@ -2,7 +2,7 @@
 //!
 //! Invariant: each computes what torch's layer of the same name computes, in standard operators.
 
-use super::builder::{Builder, Value, Written, cells, float, int, ints, string};
+use super::builder::{Builder, Value, Written, cells, float, int, ints};
 use super::proto::{ValueInfo, element};
 use crate::error::Result;
 
@@ -259,21 +259,6 @@ impl Builder<'_> {
             name: shifted,
             ..x.clone()
         })
-    }
-
-    /// Doubles both sides by repeating each cell.
-    pub(in crate::model) fn upsample(&mut self, x: &Value) -> Value {
-        let scales = self.doubling();
-        let attributes = vec![
-            string("mode", "nearest"),
-            string("nearest_mode", "floor"),
-            string("coordinate_transformation_mode", "asymmetric"),
-        ];
-        Value {
-            name: self.node("Resize", &[&x.name, "", &scales], attributes),
-            channels: x.channels,
-            step: x.step / 2,
-        }
     }
 
     /// Self-attention of one head over all cells, with the weights `NAME.to_q`, `to_k`, `to_v` and

@@ -6,6 +6,7 @@ mod attention;
 mod builder;
 mod layers;
 pub(super) mod proto;
+mod upsample;
 
 pub(super) use builder::{Builder, Value, Written};
 pub(super) use layers::{CHECK, Conv, LATENT, PIXELS};
