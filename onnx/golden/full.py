@@ -58,10 +58,14 @@ def wrap(model, half):
     import torch
 
     class Half(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.model = model.requires_grad_(False)
+
         def forward(self, x):
             if half == "encoder":
-                return model.quant_conv(model.encoder(x))[:, :4]
-            return model.decoder(model.post_quant_conv(x))
+                return self.model.quant_conv(self.model.encoder(x))[:, :4]
+            return self.model.decoder(self.model.post_quant_conv(x))
 
     return Half()
 
