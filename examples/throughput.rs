@@ -9,6 +9,7 @@
 
 use std::collections::HashMap;
 use std::error::Error;
+use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
 use latentdb::{Hub, HubOptions, Latent, ModelsFolder, Pixels};
@@ -87,7 +88,7 @@ fn measure(
 fn concurrently<T: Send>(threads: usize, work: impl Fn() -> Result<T> + Sync) -> Vec<Result<T>> {
     std::thread::scope(|scope| {
         let handles: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(&work)).collect();
-        let joined = handles.into_iter().map(|handle| handle.join());
+        let joined = handles.into_iter().map(ScopedJoinHandle::join);
         joined
             .map(|result| result.unwrap_or_else(|_| Err("a thread panicked".into())))
             .collect()

@@ -75,9 +75,9 @@ pub use latent::{Latent, LatentShape};
 pub use latent_io::{LatentFile, LatentFormat, read_latent, write_latent};
 pub use metrics::psnr;
 pub use model::{
-    BrokenModel, Candidate, Decoded, Element, Encoded, FileState, Hub, HubOptions, ImportOptions,
-    KnownModel, LatentTensor, Layout, ModelFile, ModelHalf, ModelSpec, ModelsFolder, PixelTensor,
-    Precision, Provider, Runtime, known_models, user_data_folder,
+    AddOptions, Added, BrokenModel, Candidate, Decoded, Element, Encoded, FileState, Hub,
+    HubOptions, ImportOptions, KnownModel, LatentTensor, Layout, ModelFile, ModelHalf, ModelSpec,
+    ModelsFolder, PixelTensor, Precision, Provider, Runtime, known_models, user_data_folder,
 };
 #[cfg(feature = "pull")]
 pub use model::{HubAccess, PullFile, PullPlan, PullProgress, PullStage, Pulled, PulledFile};

@@ -409,3 +409,49 @@ fn real_weights_rebuild_photographs_as_well_as_they_are_known_to() {
         assert!((decibel - known).abs() <= 0.05, "{name}: {decibel}");
     }
 }
+
+/// An ONNX file that was exported elsewhere; see `onnx/golden/foreign.py`.
+fn export(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/foreign");
+    path.join(name).to_str().unwrap().to_owned()
+}
+
+#[test]
+fn graphs_that_were_exported_elsewhere_put_and_get() {
+    let sandbox = Sandbox::new();
+    let (encoder, decoder) = (export("kl-sample.onnx"), export("kl-decoder.onnx"));
+    let base = ["model", "add", "--name", "mine", "--latent-space", "sd-v1"];
+    let files = ["--encoder", &encoder, "--decoder", &decoder];
+    let add = run(&sandbox, &[&base[..], &files].concat());
+    add.fails(1, &["black and white", "--input-range"]);
+    assert!(!sandbox.path("models/mine").exists());
+
+    let range = ["--input-range", "-1,1"];
+    let add = run(&sandbox, &[&base[..], &files, &range].concat()).succeeds();
+    for part in [
+        "draws a sample",
+        "RandomNormalLike",
+        "the mean inside the graph",
+        "--scaled",
+    ] {
+        assert!(add.stderr.contains(part), "no `{part}` in: {}", add.stderr);
+    }
+    sandbox.image("a.png", &picture(61, 43, 1));
+    for id in ["a", "b"] {
+        run(&sandbox, &["put", id, "a.png", "--encoder", "mine"]).succeeds();
+    }
+    let latent = |id: &str| run(&sandbox, &["get", id, "--latent"]).succeeds().stdout;
+    assert_eq!(latent("a"), latent("b"), "the mean is the same each time");
+    let back = run(&sandbox, &["get", "a"]).succeeds();
+    assert_eq!(decoded(&back.stdout).width(), 61);
+    run(&sandbox, &["model", "verify"]).succeeds();
+
+    let pool = export("sample-uniform.onnx");
+    let args = ["--encoder", &pool, "--input-range", "0,1", "--replace"];
+    run(&sandbox, &[&base[..], &args].concat()).fails(1, &["sample-uniform.onnx", "hint: "]);
+    run(
+        &sandbox,
+        &["model", "add", "--name", "x", "--latent-space", "sd-v1"],
+    )
+    .fails(2, &[]);
+}

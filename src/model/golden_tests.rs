@@ -240,7 +240,11 @@ fn graphs_of_every_family_compute_what_torch_computes() {
             }
 
             let latent = case.f16("latent", n);
-            let shape: Vec<i64> = latent.shape.iter().map(|n| *n as i64).collect();
+            let shape: Vec<i64> = latent
+                .shape
+                .iter()
+                .map(|n| n.cast_signed() as i64)
+                .collect();
             let input = TensorRef::from_array_view((shape, &latent.values[..])).unwrap();
             let outputs = decoder.run(ort::inputs![LATENT => input]).unwrap();
             let (_, image) = outputs[IMAGE].try_extract_tensor::<f32>().unwrap();

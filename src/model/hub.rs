@@ -373,7 +373,9 @@ impl Hub {
                 // A CPU gains nothing from a batch, and needs its memory.
                 let most = match attempt.provider {
                     Provider::Cpu => 1,
-                    _ => MAX_BATCH,
+                    _ => half
+                        .max_batch
+                        .map_or(MAX_BATCH, |most| (most as usize).clamp(1, MAX_BATCH)),
                 };
                 let load = || {
                     let loaded = self.load(spec, side, half, attempt);

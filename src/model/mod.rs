@@ -3,6 +3,7 @@
 //! Invariant: a latent is only handed to a decoder of its own latent space. Only `runtime` and
 //! `session` use `ort`; no type of it is public.
 
+mod add;
 mod attempt;
 mod builtin;
 mod environment;
@@ -27,6 +28,7 @@ mod spec;
 mod tensors;
 mod weights;
 
+pub use add::{AddOptions, Added};
 pub use environment::user_data_folder;
 pub use folder::{BrokenModel, FileState, ModelsFolder};
 pub use hub::{Decoded, Encoded, Hub, HubOptions};

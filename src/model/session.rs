@@ -10,7 +10,7 @@ use ort::ep;
 use ort::memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{IoBinding, Session as OrtSession};
-use ort::value::{DynTensor, PrimitiveTensorElementType, TensorElementType};
+use ort::value::{DynTensor, DynValue, PrimitiveTensorElementType, Tensor, TensorElementType};
 
 use super::onnx::CHECK;
 use super::provider::Provider;
@@ -53,6 +53,15 @@ struct Bound {
     shape: [i64; 4],
     input: DynTensor,
     binding: IoBinding,
+}
+
+/// What a graph gave under one name.
+#[derive(Debug, Clone)]
+pub(super) struct Output {
+    pub(super) name: String,
+    pub(super) element: Element,
+    pub(super) shape: Vec<i64>,
+    pub(super) values: Vec<f32>,
 }
 
 /// Where a graph is.
@@ -228,6 +237,34 @@ impl Session {
         Ok(images.collect::<Result<_>>()?)
     }
 
+    /// Runs a graph of which nothing is known yet on its input `name`, and returns the outputs that
+    /// hold u8, f16 or f32.
+    pub(super) fn explore(
+        &mut self,
+        (name, element, shape): (&str, Element, [i64; 4]),
+        values: &[f32],
+    ) -> Result<Vec<Output>> {
+        let input = match element {
+            Element::U8 => tensor::<u8>(shape, values),
+            Element::F16 => tensor::<f16>(shape, values),
+            Element::F32 => tensor::<f32>(shape, values),
+        }?;
+        let outputs = self.inner.run(ort::inputs![name => input]);
+        let outputs = outputs.map_err(failed)?;
+        let outputs = outputs.iter().filter_map(|(name, value)| {
+            let found = extract::<f32>(&value, Element::F32);
+            let found = found.or_else(|| extract::<f16>(&value, Element::F16));
+            let (element, shape, values) = found.or_else(|| extract::<u8>(&value, Element::U8))?;
+            Some(Output {
+                name: name.to_owned(),
+                element,
+                shape,
+                values,
+            })
+        });
+        Ok(outputs.collect())
+    }
+
     /// The input of `shape`, made or found again, with the graph bound to it.
     fn bind(&mut self, to: &str, element: Element, shape: [i64; 4]) -> Result<&mut Bound> {
         if let Some(at) = self.bound.iter().position(|bound| bound.shape == shape) {
@@ -321,6 +358,26 @@ fn units(spec: &ModelSpec, half: &ModelHalf) -> Units {
     } else {
         Units::STORED
     }
+}
+
+/// A tensor of `values` as another type.
+fn tensor<T>(shape: [i64; 4], values: &[f32]) -> Result<DynTensor>
+where
+    T: Number + PrimitiveTensorElementType + std::fmt::Debug + 'static,
+{
+    let values: Vec<T> = values.iter().map(|value| T::from_f32(*value)).collect();
+    let tensor = Tensor::from_array((shape, values)).map_err(failed)?;
+    Ok(tensor.upcast())
+}
+
+/// Type, shape and values of a tensor, if it holds `T`.
+fn extract<T: Number + PrimitiveTensorElementType>(
+    value: &DynValue,
+    element: Element,
+) -> Option<(Element, Vec<i64>, Vec<f32>)> {
+    let (shape, values) = value.try_extract_tensor::<T>().ok()?;
+    let values = values.iter().map(|value| value.to_f32()).collect();
+    Some((element, shape.to_vec(), values))
 }
 
 fn slice_mut<T: PrimitiveTensorElementType>(tensor: &mut DynTensor) -> Result<&mut [T]> {

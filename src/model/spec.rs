@@ -64,6 +64,9 @@ pub struct ModelHalf {
     /// convolutions and attention.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gflop_512: Option<f64>,
+    /// The most images it takes at once, where there is a limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_batch: Option<u32>,
     /// The graph's tensor of pixels.
     pub pixels: PixelTensor,
     /// The graph's tensor of the latent.
@@ -122,6 +125,30 @@ pub enum Layout {
     Nhwc,
 }
 
+impl std::fmt::Display for Layout {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Layout::Nchw => "nchw",
+            Layout::Nhwc => "nhwc",
+        })
+    }
+}
+
+impl std::str::FromStr for Layout {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "nchw" => Ok(Layout::Nchw),
+            "nhwc" => Ok(Layout::Nhwc),
+            _ => Err(Error::invalid(format!(
+                "`{}` is no layout: nchw or nhwc",
+                text.escape_debug()
+            ))),
+        }
+    }
+}
+
 /// A file in a model's folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelFile {
@@ -141,6 +168,7 @@ impl ModelHalf {
             file_f16,
             parameters: None,
             gflop_512: None,
+            max_batch: None,
             pixels: PixelTensor {
                 name: super::onnx::PIXELS.to_owned(),
                 element: Element::U8,

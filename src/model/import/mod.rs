@@ -6,7 +6,7 @@
 mod fingerprint;
 mod names;
 mod source;
-mod space;
+pub(super) mod space;
 
 use std::path::Path;
 

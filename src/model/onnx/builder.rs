@@ -204,7 +204,7 @@ impl<'a> Builder<'a> {
                 dims,
                 data_type,
                 name: name.clone(),
-                raw_data: raw,
+                raw_data: raw.into(),
                 ..Tensor::default()
             });
             self.known.insert(name.clone(), name.clone());
@@ -231,7 +231,7 @@ impl<'a> Builder<'a> {
                 domain: String::new(),
                 version: OPSET,
             }],
-            functions: Vec::new(),
+            ..Model::default()
         };
         Written {
             bytes: model.encode_to_vec(),
@@ -302,7 +302,7 @@ pub(super) fn string(name: &str, value: &str) -> Attribute {
 pub(super) fn graph(name: &str, value: Graph) -> Attribute {
     Attribute {
         name: name.to_owned(),
-        graph: Some(value),
+        graph: Some(Box::new(value)),
         kind: kind::GRAPH,
         ..Attribute::default()
     }

@@ -4,11 +4,22 @@
 
 mod attention;
 mod builder;
+pub(super) mod data;
+pub(super) mod foreign;
 mod layers;
 pub(super) mod proto;
 mod upsample;
+mod wire;
 
 pub(super) use builder::{Builder, Value, Written};
 pub(super) use layers::{CHECK, Conv, LATENT, PIXELS};
 #[cfg(test)]
 pub(super) use layers::{IMAGE, MEAN};
+
+/// A name out of somebody's file, as it can stand in a message.
+pub(super) fn shown(name: &str) -> String {
+    const MOST: usize = 80;
+    let start: String = name.chars().take(MOST).collect();
+    let more = if start.len() < name.len() { "..." } else { "" };
+    format!("`{}{more}`", start.escape_debug())
+}

@@ -4,6 +4,8 @@
 //! skipped on reading, so a file that was read here is never written back.
 
 use prost::Message;
+/// Bytes that share the memory of the file they were read from.
+pub(in crate::model) use prost::bytes::Bytes;
 
 /// `TensorProto.DataType`.
 pub(in crate::model) mod element {
@@ -38,8 +40,19 @@ pub(in crate::model) struct Model {
     pub(in crate::model) graph: Option<Graph>,
     #[prost(message, repeated, tag = "8")]
     pub(in crate::model) opset_import: Vec<OperatorSet>,
+    #[prost(message, repeated, tag = "20")]
+    pub(in crate::model) training: Vec<Training>,
     #[prost(message, repeated, tag = "25")]
     pub(in crate::model) functions: Vec<Function>,
+}
+
+/// `TrainingInfoProto`.
+#[derive(Clone, PartialEq, Message)]
+pub(in crate::model) struct Training {
+    #[prost(message, optional, tag = "1")]
+    pub(in crate::model) initialization: Option<Graph>,
+    #[prost(message, optional, tag = "2")]
+    pub(in crate::model) algorithm: Option<Graph>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -68,8 +81,14 @@ pub(in crate::model) struct Graph {
 
 #[derive(Clone, PartialEq, Message)]
 pub(in crate::model) struct Function {
+    #[prost(string, tag = "1")]
+    pub(in crate::model) name: String,
     #[prost(message, repeated, tag = "7")]
     pub(in crate::model) nodes: Vec<Node>,
+    #[prost(string, tag = "10")]
+    pub(in crate::model) domain: String,
+    #[prost(message, repeated, tag = "11")]
+    pub(in crate::model) attribute_defaults: Vec<Attribute>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -98,10 +117,10 @@ pub(in crate::model) struct Attribute {
     pub(in crate::model) int: Option<i64>,
     #[prost(bytes = "vec", optional, tag = "4")]
     pub(in crate::model) string: Option<Vec<u8>>,
-    #[prost(message, optional, tag = "5")]
-    pub(in crate::model) tensor: Option<Tensor>,
-    #[prost(message, optional, tag = "6")]
-    pub(in crate::model) graph: Option<Graph>,
+    #[prost(message, optional, boxed, tag = "5")]
+    pub(in crate::model) tensor: Option<Box<Tensor>>,
+    #[prost(message, optional, boxed, tag = "6")]
+    pub(in crate::model) graph: Option<Box<Graph>>,
     #[prost(int64, repeated, packed = "false", tag = "8")]
     pub(in crate::model) ints: Vec<i64>,
     #[prost(message, repeated, tag = "10")]
@@ -110,6 +129,10 @@ pub(in crate::model) struct Attribute {
     pub(in crate::model) graphs: Vec<Graph>,
     #[prost(int32, tag = "20")]
     pub(in crate::model) kind: i32,
+    #[prost(message, optional, boxed, tag = "22")]
+    pub(in crate::model) sparse_tensor: Option<Box<SparseTensor>>,
+    #[prost(message, repeated, tag = "23")]
+    pub(in crate::model) sparse_tensors: Vec<SparseTensor>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -118,10 +141,23 @@ pub(in crate::model) struct Tensor {
     pub(in crate::model) dims: Vec<i64>,
     #[prost(int32, tag = "2")]
     pub(in crate::model) data_type: i32,
+    // Packed numbers, kept as the bytes they are: as numbers they could take eight times the memory.
+    #[prost(bytes = "bytes", repeated, tag = "4")]
+    pub(in crate::model) float_data: Vec<Bytes>,
+    #[prost(bytes = "bytes", repeated, tag = "5")]
+    pub(in crate::model) int32_data: Vec<Bytes>,
+    #[prost(bytes = "bytes", repeated, tag = "6")]
+    pub(in crate::model) string_data: Vec<Bytes>,
+    #[prost(bytes = "bytes", repeated, tag = "7")]
+    pub(in crate::model) int64_data: Vec<Bytes>,
     #[prost(string, tag = "8")]
     pub(in crate::model) name: String,
-    #[prost(bytes = "vec", tag = "9")]
-    pub(in crate::model) raw_data: Vec<u8>,
+    #[prost(bytes = "bytes", tag = "9")]
+    pub(in crate::model) raw_data: Bytes,
+    #[prost(bytes = "bytes", repeated, tag = "10")]
+    pub(in crate::model) double_data: Vec<Bytes>,
+    #[prost(bytes = "bytes", repeated, tag = "11")]
+    pub(in crate::model) uint64_data: Vec<Bytes>,
     #[prost(message, repeated, tag = "13")]
     pub(in crate::model) external_data: Vec<Entry>,
     #[prost(int32, tag = "14")]
@@ -134,6 +170,8 @@ pub(in crate::model) struct SparseTensor {
     pub(in crate::model) values: Option<Tensor>,
     #[prost(message, optional, tag = "2")]
     pub(in crate::model) indices: Option<Tensor>,
+    #[prost(int64, repeated, packed = "false", tag = "3")]
+    pub(in crate::model) dims: Vec<i64>,
 }
 
 /// `StringStringEntryProto`.

@@ -1,5 +1,6 @@
 //! `latentdb model`: the models that are there, and new ones.
 
+mod add;
 mod import;
 mod info;
 mod list;
@@ -35,6 +36,7 @@ enum Action {
     List(list::List),
     Info(info::Info),
     Import(import::Import),
+    Add(add::Add),
     Pull(pull::Pull),
     Verify(verify::Verify),
     Remove(remove::Remove),
@@ -54,6 +56,7 @@ pub(crate) fn run(context: &Context, command: &Model) -> Result<(), Failure> {
         Action::List(command) => list::run(context, command),
         Action::Info(command) => info::run(context, command),
         Action::Import(command) => import::run(context, command),
+        Action::Add(command) => add::run(context, command),
         Action::Pull(command) => pull::run(context, command),
         Action::Verify(command) => verify::run(context, command),
         Action::Remove(command) => remove::run(context, command),
