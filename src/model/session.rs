@@ -93,6 +93,10 @@ fn builder(runtime: &Runtime, options: SessionOptions) -> Result<SessionBuilder>
     let mut builder = SessionBuilder::new(runtime.environment())
         .map_err(unavailable)?
         .with_optimization_level(GraphOptimizationLevel::All)
+        .map_err(|e| unavailable(e.into()))?
+        // A plan made for one size of images lays them out worse than the allocator does: 1726 MB
+        // instead of 1054 for the encoder of SD at 512x512, and no faster.
+        .with_memory_pattern(false)
         .map_err(|e| unavailable(e.into()))?;
     if let Some(threads) = options.threads {
         builder = builder

@@ -6,15 +6,15 @@
 mod args;
 mod commands;
 mod context;
+mod environment;
 mod output;
 mod progress;
 mod report;
-mod telemetry;
 
 use clap::Parser;
 
 fn main() -> std::process::ExitCode {
-    telemetry::opt_out();
+    environment::prepare();
     let args = args::Args::parse();
     report::exit_code(commands::run(args))
 }

@@ -185,25 +185,36 @@ impl AutoencoderKl {
         }
         let inmost = *self.widths.last().unwrap_or(&0);
         x = builder.conv("decoder.conv_in", &x, inmost, Conv::SAME)?;
-        x = self.mid_block(&mut builder, "decoder", &x)?;
+        let mut parts = vec![self.mid_block(&mut builder, "decoder", &x)?];
         for (level, width) in self.widths.iter().rev().enumerate() {
             let block = format!("decoder.up_blocks.{level}");
             for layer in 0..=self.layers_per_block {
-                x = self.resnet(
-                    &mut builder,
-                    &format!("{block}.resnets.{layer}"),
-                    &x,
-                    *width,
-                )?;
+                let name = format!("{block}.resnets.{layer}");
+                parts = vec![self.resnet_of_parts(&mut builder, &name, &parts, *width)?];
             }
             if level + 1 < self.widths.len() {
                 let name = format!("{block}.upsamplers.0.conv");
-                x = builder.upsample_conv(&name, &x, *width, true)?;
+                let count = self.parts(level, precision);
+                parts = builder.upsample_conv(&name, &parts[0], *width, true, count)?;
             }
         }
-        x = self.norm_silu(&mut builder, "decoder.conv_norm_out", &x)?;
+        x = self.norm_silu(&mut builder, "decoder.conv_norm_out", &parts[0])?;
         x = builder.conv("decoder.conv_out", &x, 3, Conv::SAME)?;
         Ok(builder.finish_decoder(&x, self.latent_channels, RANGE))
+    }
+
+    /// In how many parts the result of a level's upsampling is made. The largest tensors are those
+    /// of the last one, where the next block makes fewer channels of them: in two parts it
+    /// never holds all of them three times, as norms do. On GPUs the sums would cost more than the memory is worth.
+    fn parts(&self, level: usize, precision: Precision) -> u64 {
+        let is_last = level + 2 == self.widths.len();
+        let narrows = self.widths[0] < self.widths[self.widths.len().min(2) - 1];
+        let halves = is_last && narrows && self.groups.is_multiple_of(2);
+        if halves && precision == Precision::F32 {
+            2
+        } else {
+            1
+        }
     }
 
     fn mid_block(&self, builder: &mut Builder<'_>, side: &str, x: &Value) -> Result<Value> {
@@ -233,15 +244,56 @@ impl AutoencoderKl {
         x: &Value,
         width: u64,
     ) -> Result<Value> {
-        let mut inner = self.norm_silu(builder, &format!("{name}.norm1"), x)?;
-        inner = builder.conv(&format!("{name}.conv1"), &inner, width, Conv::SAME)?;
+        self.resnet_of_parts(builder, name, std::slice::from_ref(x), width)
+    }
+
+    /// The same over an input that comes in parts of its channels: norms don't mix their groups,
+    /// and convolutions add up.
+    fn resnet_of_parts(
+        &self,
+        builder: &mut Builder<'_>,
+        name: &str,
+        x: &[Value],
+        width: u64,
+    ) -> Result<Value> {
+        // One part after the other, so that only one of them is there normalised.
+        let mut inner: Option<Value> = None;
+        for part in x {
+            let part = self.norm_silu(builder, &format!("{name}.norm1"), part)?;
+            let conv1 = format!("{name}.conv1");
+            inner = Some(conv_onto(builder, inner, &conv1, &part, width, Conv::SAME)?);
+        }
+        let mut inner = inner.ok_or_else(|| Error::invalid("a block has no input"))?;
         inner = self.norm_silu(builder, &format!("{name}.norm2"), &inner)?;
         inner = builder.conv(&format!("{name}.conv2"), &inner, width, Conv::SAME)?;
-        let around = if x.channels == width {
-            x.clone()
-        } else {
-            builder.conv(&format!("{name}.conv_shortcut"), x, width, Conv::POINT)?
-        };
+        let mut around: Option<Value> = None;
+        for part in x {
+            let shortcut = format!("{name}.conv_shortcut");
+            around = Some(if part.whole() == width {
+                part.clone()
+            } else {
+                conv_onto(builder, around, &shortcut, part, width, Conv::POINT)?
+            });
+        }
+        let around = around.ok_or_else(|| Error::invalid("a block has no input"))?;
         Ok(builder.add(&around, &inner))
+    }
+}
+
+/// A convolution of the next part of an input, added to that of the parts before.
+fn conv_onto(
+    builder: &mut Builder<'_>,
+    before: Option<Value>,
+    name: &str,
+    part: &Value,
+    width: u64,
+    conv: Conv,
+) -> Result<Value> {
+    match before {
+        None => builder.conv(name, part, width, conv),
+        Some(before) => {
+            let more = builder.conv(name, part, width, conv.without_bias())?;
+            Ok(builder.add(&before, &more))
+        }
     }
 }

@@ -149,7 +149,8 @@ impl AutoencoderTiny {
             x = match layer.kind {
                 Kind::Conv { bias } if between(at, stack) => {
                     let name = format!("decoder.{}", layer.number);
-                    builder.upsample_conv(&name, &x, layer.channels, bias)?
+                    let mut whole = builder.upsample_conv(&name, &x, layer.channels, bias, 1)?;
+                    whole.swap_remove(0)
                 }
                 _ => run(&mut builder, "decoder", layer, &x, 1)?,
             };

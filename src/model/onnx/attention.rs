@@ -8,7 +8,7 @@ use super::proto::{Graph, ValueInfo};
 impl Builder<'_> {
     /// softmax(q k / sqrt(channels)) v over all cells, as a scan over the rows of `query`.
     pub(super) fn attend(&mut self, query: &Value, key: &Value, value: &Value) -> Value {
-        let scale = self.constant_of(&[1.0 / (query.channels as f32).sqrt()]);
+        let scale = self.number(1.0 / (query.channels as f32).sqrt());
         let scaled = self.node("Mul", &[&query.name, &scale], vec![]);
         // [N, C, H, W] -> [H, N, W, C]: one step of the scan takes a row.
         let rows = self.node("Transpose", &[&scaled], vec![ints("perm", &[2, 0, 3, 1])]);

@@ -26,6 +26,15 @@ pub(in crate::model) struct Value {
     pub(super) name: String,
     pub(in crate::model) channels: u64,
     pub(super) step: u64,
+    /// Of a part of the channels: where it begins, and how many there are in all.
+    pub(super) part: Option<(u64, u64)>,
+}
+
+impl Value {
+    /// Channels in all, also of a part.
+    pub(in crate::model) fn whole(&self) -> u64 {
+        self.part.map_or(self.channels, |(_, whole)| whole)
+    }
 }
 
 /// A graph as it grows.
@@ -165,6 +174,23 @@ impl<'a> Builder<'a> {
         Ok(value)
     }
 
+    /// From `start` to before `end` along `axis`. Of weights it is computed once, when the graph is
+    /// loaded.
+    pub(super) fn slice(&mut self, name: &str, axis: i64, start: u64, end: u64) -> String {
+        let start = self.int_constant(&[start.cast_signed()]);
+        let end = self.int_constant(&[end.cast_signed()]);
+        let axis = self.int_constant(&[axis]);
+        self.node("Slice", &[name, &start, &end, &axis], vec![])
+    }
+
+    /// What of a weight belongs to `x`, whose channels are along `axis`.
+    pub(super) fn part_of(&mut self, weight: String, axis: i64, x: &Value) -> String {
+        match x.part {
+            Some((start, _)) => self.slice(&weight, axis, start, start + x.channels),
+            None => weight,
+        }
+    }
+
     /// `name` as another element type, if it isn't of that already.
     pub(super) fn cast(&mut self, name: &str, from: i32, to: i32) -> String {
         if from == to {
@@ -180,22 +206,24 @@ impl<'a> Builder<'a> {
         self.constant(format!("{values:?}"), element::I64, dims, raw)
     }
 
-    /// A constant of `values` in the precision of the graph; one value is a scalar.
-    pub(super) fn constant_of(&mut self, values: &[f32]) -> String {
-        let raw: Vec<u8> = match self.precision {
-            Precision::F32 => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
-            Precision::F16 => values
-                .iter()
-                .flat_map(|v| half::f16::from_f32(*v).to_le_bytes())
-                .collect(),
-        };
-        let dims = match values.len() {
-            1 => Vec::new(),
-            n => vec![n.cast_signed() as i64],
-        };
-        let digest = blake3::hash(&raw).to_hex();
-        let name = format!("constant {} {}", values.len(), &digest[..12]);
-        self.constant(name, self.compute(), dims, raw)
+    /// The number `value` in the precision of the graph.
+    pub(super) fn number(&mut self, value: f32) -> String {
+        let raw = self.raw(value);
+        self.constant(format!("{value:?}"), self.compute(), Vec::new(), raw)
+    }
+
+    /// `count` times `value`, in the precision of the graph.
+    pub(super) fn repeated(&mut self, value: f32, count: u64) -> String {
+        let raw = self.raw(value).repeat(count as usize);
+        let name = format!("{count} x {value:?}");
+        self.constant(name, self.compute(), vec![count.cast_signed()], raw)
+    }
+
+    fn raw(&self, value: f32) -> Vec<u8> {
+        match self.precision {
+            Precision::F32 => value.to_le_bytes().to_vec(),
+            Precision::F16 => half::f16::from_f32(value).to_le_bytes().to_vec(),
+        }
     }
 
     fn constant(&mut self, name: String, data_type: i32, dims: Vec<i64>, raw: Vec<u8>) -> String {

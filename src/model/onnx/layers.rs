@@ -61,6 +61,7 @@ impl Builder<'_> {
             name: planes,
             channels: 3,
             step: 1,
+            part: None,
         };
         self.affine(&value, (high - low) / 255.0, low)
     }
@@ -71,6 +72,7 @@ impl Builder<'_> {
             name: self.cast(LATENT, element::F16, self.compute()),
             channels,
             step: ratio,
+            part: None,
         }
     }
 
@@ -105,11 +107,7 @@ impl Builder<'_> {
         let span = high - low;
         let unit = self.affine(image, 1.0 / span, -low / span);
         self.node_to("Identity", &[&unit.name], vec![], "image");
-        let (zero, one, most) = (
-            self.constant_of(&[0.0]),
-            self.constant_of(&[1.0]),
-            self.constant_of(&[255.0]),
-        );
+        let (zero, one, most) = (self.number(0.0), self.number(1.0), self.number(255.0));
         let clipped = self.node("Clip", &["image", &zero, &one], vec![]);
         let bytes = self.node("Mul", &[&clipped, &most], vec![]);
         let rounded = self.node("Round", &[&bytes], vec![]);
@@ -150,7 +148,7 @@ impl Builder<'_> {
         let mut name = x.name.clone();
         for (op, constant, neutral) in [("Mul", factor, 1.0), ("Add", shift, 0.0)] {
             if (constant - neutral).abs() > 0.0 {
-                let constant = self.constant_of(&[constant]);
+                let constant = self.number(constant);
                 name = self.node(op, &[&name, &constant], vec![]);
             }
         }
@@ -194,7 +192,8 @@ impl Builder<'_> {
         self.conv_rows(name, x, channels, channels, conv)
     }
 
-    /// The first `rows` output channels of a convolution to `channels`.
+    /// The first `rows` output channels of a convolution to `channels`. Of a part of its input it
+    /// makes what that adds to the result.
     pub(in crate::model) fn conv_rows(
         &mut self,
         name: &str,
@@ -206,9 +205,10 @@ impl Builder<'_> {
         let side = conv.kernel;
         let weight = self.weight_as(
             &format!("{name}.weight"),
-            &[channels, x.channels, side, side],
-            &[rows, x.channels, side, side],
+            &[channels, x.whole(), side, side],
+            &[rows, x.whole(), side, side],
         )?;
+        let weight = self.part_of(weight, 1, x);
         let bias = if conv.bias {
             Some(self.weight_as(&format!("{name}.bias"), &[channels], &[rows])?)
         } else {
@@ -225,12 +225,14 @@ impl Builder<'_> {
             name: self.node("Conv", &inputs, attributes),
             channels: rows,
             step: x.step * conv.stride,
+            part: None,
         };
         self.count(&value, (rows * x.channels * side * side) as f64);
         Ok(value)
     }
 
-    /// GroupNorm with the weights `NAME.weight` and `NAME.bias`.
+    /// GroupNorm with the weights `NAME.weight` and `NAME.bias`. A part of the channels must hold
+    /// whole groups; `groups` counts those of all.
     pub(in crate::model) fn group_norm(
         &mut self,
         name: &str,
@@ -238,12 +240,14 @@ impl Builder<'_> {
         groups: u64,
         epsilon: f32,
     ) -> Result<Value> {
-        let sides = [x.channels];
-        let column = [x.channels, 1, 1];
-        let scale = self.weight_as(&format!("{name}.weight"), &sides, &column)?;
-        let shift = self.weight_as(&format!("{name}.bias"), &sides, &column)?;
-        let ones = self.constant_of(&vec![1.0; groups as usize]);
-        let zeros = self.constant_of(&vec![0.0; groups as usize]);
+        let groups = groups * x.channels / x.whole();
+        let channels = [x.whole()];
+        let scale = self.weight(&format!("{name}.weight"), &channels)?;
+        let scale = self.part_of(scale, 0, x);
+        let shift = self.weight(&format!("{name}.bias"), &channels)?;
+        let shift = self.part_of(shift, 0, x);
+        let ones = self.repeated(1.0, groups);
+        let zeros = self.repeated(0.0, groups);
         let shape = self.node("Shape", &[&x.name], vec![]);
         let grouped = self.int_constant(&[0, groups.cast_signed(), -1]);
         let rows = self.node("Reshape", &[&x.name, &grouped], vec![]);
@@ -253,12 +257,18 @@ impl Builder<'_> {
             vec![float("epsilon", epsilon)],
         );
         let back = self.node("Reshape", &[&normed, &shape], vec![]);
-        let scaled = self.node("Mul", &[&back, &scale], vec![]);
-        let shifted = self.node("Add", &[&scaled, &shift], vec![]);
-        Ok(Value {
-            name: shifted,
-            ..x.clone()
-        })
+        // With mean 0 and variance 1 all that is left of it is scale and shift, in one pass over memory where Mul
+        // and Add take two.
+        let (mean, variance) = (
+            self.repeated(0.0, x.channels),
+            self.repeated(1.0, x.channels),
+        );
+        let name = self.node(
+            "BatchNormalization",
+            &[&back, &scale, &shift, &mean, &variance],
+            vec![float("epsilon", 0.0)],
+        );
+        Ok(Value { name, ..x.clone() })
     }
 
     /// Self-attention of one head over all cells, with the weights `NAME.to_q`, `to_k`, `to_v` and

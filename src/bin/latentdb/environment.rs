@@ -1,0 +1,42 @@
+//! What must be in the environment before ONNX Runtime is loaded.
+//!
+//! Invariant: what the user has set stays as it is.
+
+/// - Published builds of ONNX Runtime send telemetry and keep a device id in the user's cache folder unless this
+///   is set by then; switching telemetry off through its interface comes too late.
+/// - glibc keeps what loading a model frees, 100 MB and more, unless pieces of this size go back to the system.
+const WANTED: [(&str, &str); 2] = [
+    ("ORT_DISABLE_TELEMETRY", "1"),
+    ("MALLOC_MMAP_THRESHOLD_", "1048576"),
+];
+
+/// Starts the program over with what is wanted set, unless it is.
+///
+/// A program can't safely change its own environment; one that replaces itself can.
+#[cfg(unix)]
+pub(crate) fn prepare() {
+    use std::os::unix::process::CommandExt;
+
+    let missing = WANTED
+        .iter()
+        .filter(|(name, _)| std::env::var_os(name).is_none());
+    let missing: Vec<_> = missing.collect();
+    let mut arguments = std::env::args_os();
+    let (false, Ok(program), Some(name)) = (
+        missing.is_empty(),
+        std::env::current_exe(),
+        arguments.next(),
+    ) else {
+        return;
+    };
+    let mut again = std::process::Command::new(program);
+    again.envs(missing.iter().map(|(name, value)| (*name, *value)));
+    // Returns only if it fails: then the work is still worth doing.
+    let _ = again.arg0(name).args(arguments).exec();
+}
+
+/// Windows has no such telemetry in the library itself, another allocator, and no way to replace a process.
+#[cfg(not(unix))]
+pub(crate) fn prepare() {
+    let _ = WANTED;
+}
