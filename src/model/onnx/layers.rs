@@ -2,7 +2,7 @@
 //!
 //! Invariant: each computes what torch's layer of the same name computes, in standard operators.
 
-use super::builder::{Builder, Value, Written, cells, float, int, ints};
+use super::builder::{Builder, Value, Written, cells, int, ints};
 use super::proto::{ValueInfo, element};
 use crate::error::Result;
 
@@ -229,46 +229,6 @@ impl Builder<'_> {
         };
         self.count(&value, (rows * x.channels * side * side) as f64);
         Ok(value)
-    }
-
-    /// GroupNorm with the weights `NAME.weight` and `NAME.bias`. A part of the channels must hold
-    /// whole groups; `groups` counts those of all.
-    pub(in crate::model) fn group_norm(
-        &mut self,
-        name: &str,
-        x: &Value,
-        groups: u64,
-        epsilon: f32,
-    ) -> Result<Value> {
-        let groups = groups * x.channels / x.whole();
-        let channels = [x.whole()];
-        let scale = self.weight(&format!("{name}.weight"), &channels)?;
-        let scale = self.part_of(scale, 0, x);
-        let shift = self.weight(&format!("{name}.bias"), &channels)?;
-        let shift = self.part_of(shift, 0, x);
-        let ones = self.repeated(1.0, groups);
-        let zeros = self.repeated(0.0, groups);
-        let shape = self.node("Shape", &[&x.name], vec![]);
-        let grouped = self.int_constant(&[0, groups.cast_signed(), -1]);
-        let rows = self.node("Reshape", &[&x.name, &grouped], vec![]);
-        let normed = self.node(
-            "InstanceNormalization",
-            &[&rows, &ones, &zeros],
-            vec![float("epsilon", epsilon)],
-        );
-        let back = self.node("Reshape", &[&normed, &shape], vec![]);
-        // With mean 0 and variance 1 all that is left of it is scale and shift, in one pass over memory where Mul
-        // and Add take two.
-        let (mean, variance) = (
-            self.repeated(0.0, x.channels),
-            self.repeated(1.0, x.channels),
-        );
-        let name = self.node(
-            "BatchNormalization",
-            &[&back, &scale, &shift, &mean, &variance],
-            vec![float("epsilon", 0.0)],
-        );
-        Ok(Value { name, ..x.clone() })
     }
 
     /// Self-attention of one head over all cells, with the weights `NAME.to_q`, `to_k`, `to_v` and

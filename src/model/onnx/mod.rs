@@ -7,6 +7,7 @@ mod builder;
 pub(super) mod data;
 pub(super) mod foreign;
 mod layers;
+mod norm;
 pub(super) mod proto;
 mod upsample;
 mod wire;
