@@ -84,9 +84,21 @@ fn a_family_that_can_not_be_run_is_refused_before_its_weights_are_loaded() {
         false,
     );
     hub.add(WEIGHTS, &[7; 1000], true);
-    run(&sandbox, &hub.url(), &["model", "pull", "sdxl"])
-        .fails(1, &["AutoencoderSomethingElse", "can be imported"]);
+    run(&sandbox, &hub.url(), &["model", "pull", "sdxl"]).fails(
+        1,
+        &[
+            "AutoencoderSomethingElse",
+            "can be imported",
+            "--download-only",
+        ],
+    );
     assert_eq!(hub.sent(WEIGHTS), 0);
+    assert!(!sandbox.path("models").exists());
+
+    let args = ["model", "pull", "sdxl", "--download-only"];
+    let folder = run(&sandbox, &hub.url(), &args).succeeds();
+    let weights = Path::new(folder.text().trim()).join(WEIGHTS);
+    assert_eq!(std::fs::read(weights).unwrap(), [7; 1000]);
     assert!(!sandbox.path("models").exists());
 }
 

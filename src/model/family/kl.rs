@@ -204,8 +204,9 @@ impl AutoencoderKl {
     }
 
     /// In how many parts the result of a level's upsampling is made. The largest tensors are those
-    /// of the last one, where the next block makes fewer channels of them: in two parts it
-    /// never holds all of them three times, as norms do. On GPUs the sums would cost more than the memory is worth.
+    /// of the last one, where the next block makes fewer channels of them: in two parts, only half
+    /// of them is there a second time, normalised. On GPUs the sums would cost more than the
+    /// memory is worth.
     fn parts(&self, level: usize, precision: Precision) -> u64 {
         let is_last = level + 2 == self.widths.len();
         let narrows = self.widths[0] < self.widths[self.widths.len().min(2) - 1];

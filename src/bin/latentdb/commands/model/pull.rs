@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use latentdb::{
-    HubAccess, ImportOptions, KnownModel, PullPlan, PullProgress, PullStage, known_models,
+    HubAccess, ImportOptions, KnownModel, PullPlan, PullProgress, PullStage, Pulled, known_models,
 };
 
 use super::import::said;
@@ -24,7 +24,8 @@ use crate::report::Failure;
 Examples:
   latentdb model pull
   latentdb model pull sd
-  latentdb model pull taesd --name preview")]
+  latentdb model pull taesd --name preview
+  latentdb model pull sdxl --download-only")]
 pub(crate) struct Pull {
     /// Which model
     model: Option<String>,
@@ -34,6 +35,10 @@ pub(crate) struct Pull {
     /// Replace a model of the same name
     #[arg(long, requires = "model")]
     replace: bool,
+    /// Load the files into the hub's cache and import nothing, for a machine without a network
+    /// that shares it, or for another program; prints the folder
+    #[arg(long, requires = "model", conflicts_with_all = ["name", "replace"])]
+    download_only: bool,
 }
 
 pub(crate) fn run(context: &Context, command: &Pull) -> Result<(), Failure> {
@@ -52,11 +57,35 @@ pub(crate) fn run(context: &Context, command: &Pull) -> Result<(), Failure> {
     let access = HubAccess::from_env()?;
     let plan = with_spinner("asking the hub", || access.plan(known))?;
     show(known, &plan);
+    if command.download_only {
+        let folder = fetch(&access, &plan)?.folder;
+        return output::line(&folder.display().to_string());
+    }
     let models = context.models()?;
     let config = access.fetch_config(&plan)?;
-    models.check_import(name, command.replace, &config)?;
+    models
+        .check_import(name, command.replace, &config)
+        .map_err(|error| match error.hint() {
+            None => error.with_hint("--download-only loads it into the hub's cache all the same"),
+            Some(_) => error,
+        })?;
+    let folder = fetch(&access, &plan)?.folder;
+    let options = ImportOptions {
+        name: Some(name.to_owned()),
+        latent_space: Some(known.latent_space.to_owned()),
+        license: Some(plan.license.clone()),
+        source: Some(format!("{} at commit {}", plan.page, plan.commit)),
+        replace: command.replace,
+        ..ImportOptions::default()
+    };
+    let spec = with_spinner("importing", || models.import(&folder, &options))?;
+    said("pulled", &spec);
+    Ok(())
+}
+
+fn fetch(access: &HubAccess, plan: &PullPlan) -> latentdb::Result<Pulled> {
     let bar = progress_bar(plan.bytes());
-    let pulled = access.fetch(&plan, &mut |progress: PullProgress<'_>| {
+    let pulled = access.fetch(plan, &mut |progress: PullProgress<'_>| {
         bar.set_position(progress.done);
         bar.set_message(match progress.stage {
             PullStage::Waiting => "waiting for another process",
@@ -66,18 +95,7 @@ pub(crate) fn run(context: &Context, command: &Pull) -> Result<(), Failure> {
         });
     });
     bar.finish_and_clear();
-    let options = ImportOptions {
-        name: Some(name.to_owned()),
-        latent_space: Some(known.latent_space.to_owned()),
-        license: Some(plan.license.clone()),
-        source: Some(format!("{} at commit {}", plan.page, plan.commit)),
-        replace: command.replace,
-        ..ImportOptions::default()
-    };
-    let folder = pulled?.folder;
-    let spec = with_spinner("importing", || models.import(&folder, &options))?;
-    said("pulled", &spec);
-    Ok(())
+    pulled
 }
 
 fn list() -> Result<(), Failure> {
