@@ -108,7 +108,11 @@ fn an_unknown_model_is_refused_with_those_that_are_known() {
         .run(&["get", "kept", "--decoder", "sd", "-o", "x.png"])
         .fails(
             1,
-            &["there is no model `sd`", "tiny", "hint: latentdb doctor"],
+            &[
+                "there is no model `sd`",
+                "tiny",
+                "hint: latentdb model pull sd",
+            ],
         );
     sandbox
         .run(&["put", "new", "good.png", "--encoder", "sd"])

@@ -160,7 +160,7 @@ fn verbose_says_what_was_done_and_on_which_provider() {
     assert!(run.stderr.contains("in f32 c"), "{}", run.stderr);
     let run = sandbox.run(&["get", "a", "-v", "-o", "b.png"]).succeeds();
     assert!(
-        run.stderr.contains("decoded `a` by tiny on c"),
+        run.stderr.contains("decoded `a` by tiny in f32 c"),
         "{}",
         run.stderr
     );
