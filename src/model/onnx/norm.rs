@@ -93,8 +93,8 @@ impl Builder<'_> {
             let repeats = self.node("Tile", &[weight, &batch], vec![]);
             self.node("Reshape", &[&repeats, &all], vec![])
         });
-        let sides = part(self, 2, 4);
-        let one_batch = self.node("Concat", &[&first, &all, &sides], vec![int("axis", 0)]);
+        let area = part(self, 2, 4);
+        let one_batch = self.node("Concat", &[&first, &all, &area], vec![int("axis", 0)]);
         let input = self.node("Reshape", &[&centred, &one_batch], vec![]);
         let inputs: [&str; 5] = [&input, &flat[0], &flat[1], &mean, &variance];
         let epsilon = vec![float("epsilon", epsilon)];
