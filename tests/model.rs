@@ -8,7 +8,9 @@ mod support;
 use std::path::Path;
 use std::sync::Arc;
 
-use latentdb::{Database, Hub, HubOptions, Provider, PutOptions, psnr};
+use latentdb::{
+    Database, Hub, HubOptions, ImportOptions, ModelsFolder, Provider, PutOptions, psnr,
+};
 use onnx::Graph;
 use sha2::{Digest, Sha256};
 use support::{Sandbox, onnxruntime, picture, shared};
@@ -141,4 +143,22 @@ fn threads_share_one_model() {
             });
         }
     });
+}
+
+#[test]
+fn a_model_that_can_not_be_loaded_leaves_the_others_usable() {
+    let sandbox = Sandbox::new();
+    let models = ModelsFolder::new(sandbox.path("models"));
+    let weights = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/sd/model");
+    models.import(&weights, &ImportOptions::default()).unwrap();
+    std::fs::write(models.path_of("model").join("encoder.onnx"), "").unwrap();
+    let hub = Hub::new(HubOptions {
+        runtime: Some(onnxruntime()),
+        models: Some(models.path().to_path_buf()),
+        provider: Provider::Auto,
+        ..HubOptions::default()
+    });
+    let pixels = picture(16, 16, 1);
+    assert!(hub.encode("model", &pixels).is_err());
+    hub.encode("tiny", &pixels).unwrap();
 }

@@ -379,7 +379,9 @@ impl Hub {
                 };
                 let load = || {
                     let loaded = self.load(spec, side, half, attempt);
-                    if loaded.is_err() {
+                    // A model that can't be loaded says nothing of the provider.
+                    let kind = loaded.as_ref().err().map(Error::kind);
+                    if kind == Some(ErrorKind::ProviderUnavailable) {
                         let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
                         lost.push(attempt.provider);
                     }
