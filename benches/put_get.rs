@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use latentdb::backend::{Backend, LocalBackend, MemoryBackend, Mode, Operation};
+use latentdb::backend::{Backend, Durability, LocalBackend, MemoryBackend, Mode, Operation};
 use latentdb::{
     Database, Hub, HubOptions, ImageFormat, Limits, Pixels, Provider, PutOptions, Record, Store,
     read_image, write_image,
@@ -76,7 +76,7 @@ fn benches(criterion: &mut Criterion) {
     put.bench_function("index_in_memory", |b| {
         b.iter_batched(
             || operation(&bytes),
-            |batch| memory.apply(batch),
+            |batch| memory.apply(batch, Durability::Synced),
             BatchSize::SmallInput,
         );
     });
@@ -86,7 +86,7 @@ fn benches(criterion: &mut Criterion) {
     put.bench_function("index_write_sync", |b| {
         b.iter_batched(
             || operation(&bytes),
-            |batch| local.apply(batch).expect("a write"),
+            |batch| local.apply(batch, Durability::Synced).expect("a write"),
             BatchSize::SmallInput,
         );
     });

@@ -101,6 +101,16 @@ impl Error {
         self.kind
     }
 
+    /// The same error for somebody else who waits for the same thing.
+    pub(crate) fn again(&self) -> Self {
+        Self {
+            kind: self.kind,
+            message: format!("{self:#}"),
+            hint: self.hint.clone(),
+            source: None,
+        }
+    }
+
     /// A failed file operation: `doing` is a verb phrase such as "open" or "write to".
     pub(crate) fn io(doing: &str, path: &Path, source: std::io::Error) -> Self {
         use std::io::ErrorKind as Io;

@@ -78,7 +78,7 @@ pub(crate) fn create_dir_all(path: &Path) -> Result<()> {
 }
 
 /// The folder that holds `path`; `.` for a bare name.
-fn parent_of(path: &Path) -> &Path {
+pub(crate) fn parent_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -102,44 +102,70 @@ pub(crate) fn read_exact_at(
     buffer: &mut [u8],
     offset: u64,
 ) -> Result<()> {
-    #[cfg(unix)]
-    let result = std::os::unix::fs::FileExt::read_exact_at(file, buffer, offset);
-    #[cfg(windows)]
-    let result = read_exact_at_windows(file, buffer, offset);
-    result.map_err(|e| Error::io("read", path, e))
-}
-
-#[cfg(windows)]
-fn read_exact_at_windows(
-    file: &File,
-    mut buffer: &mut [u8],
-    mut offset: u64,
-) -> std::io::Result<()> {
-    use std::os::windows::fs::FileExt;
-    while !buffer.is_empty() {
-        match file.seek_read(buffer, offset)? {
-            0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
-            n => {
-                buffer = &mut buffer[n..];
-                offset += n as u64;
-            }
-        }
-    }
-    Ok(())
+    io::read_exact_at(file, buffer, offset).map_err(|e| Error::io("read", path, e))
 }
 
 /// Writes all of `bytes` at `offset`.
 pub(crate) fn write_all_at(file: &File, path: &Path, bytes: &[u8], offset: u64) -> Result<()> {
-    #[cfg(unix)]
-    let result = std::os::unix::fs::FileExt::write_all_at(file, bytes, offset);
-    #[cfg(windows)]
-    let result = {
-        use std::io::{Seek, SeekFrom};
-        let mut cursor = file;
-        let at = cursor.seek(SeekFrom::Start(offset));
-        at.and_then(|_| cursor.write_all(bytes))
-    };
-    result.map_err(|e| Error::io("write to", path, e))
+    io::write_all_at(file, bytes, offset).map_err(|e| Error::io("write to", path, e))
+}
+
+/// The calls that differ between systems, with the system's own errors.
+pub(crate) mod io {
+    use std::fs::File;
+    use std::io::Result;
+    use std::path::Path;
+
+    /// Reads exactly `buffer.len()` bytes at `offset`.
+    pub(crate) fn read_exact_at(file: &File, buffer: &mut [u8], offset: u64) -> Result<()> {
+        #[cfg(unix)]
+        return std::os::unix::fs::FileExt::read_exact_at(file, buffer, offset);
+        #[cfg(windows)]
+        {
+            use std::os::windows::fs::FileExt;
+            let (mut buffer, mut offset) = (buffer, offset);
+            while !buffer.is_empty() {
+                match file.seek_read(buffer, offset)? {
+                    0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+                    n => {
+                        buffer = &mut buffer[n..];
+                        offset += n as u64;
+                    }
+                }
+            }
+            Ok(())
+        }
+    }
+
+    /// Writes all of `bytes` at `offset`.
+    pub(crate) fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> Result<()> {
+        #[cfg(unix)]
+        return std::os::unix::fs::FileExt::write_all_at(file, bytes, offset);
+        #[cfg(windows)]
+        {
+            use std::os::windows::fs::FileExt;
+            let (mut bytes, mut offset) = (bytes, offset);
+            while !bytes.is_empty() {
+                match file.seek_write(bytes, offset)? {
+                    0 => return Err(std::io::ErrorKind::WriteZero.into()),
+                    n => {
+                        bytes = &bytes[n..];
+                        offset += n as u64;
+                    }
+                }
+            }
+            Ok(())
+        }
+    }
+
+    /// Makes the creation, renaming or removal of entries of a folder durable.
+    pub(crate) fn sync_dir(path: &Path) -> Result<()> {
+        // Windows can't open a folder as a file, and its file systems journal names by themselves.
+        if cfg!(windows) {
+            return Ok(());
+        }
+        File::open(path)?.sync_all()
+    }
 }
 
 /// `fdatasync`: the bytes and the length of the file are on the medium.
@@ -149,12 +175,7 @@ pub(crate) fn sync_data(file: &File, path: &Path) -> Result<()> {
 
 /// Makes the creation, renaming or removal of entries of a folder durable.
 pub(crate) fn sync_dir(path: &Path) -> Result<()> {
-    // Windows can't open a folder as a file, and its file systems journal names by themselves.
-    if cfg!(windows) {
-        return Ok(());
-    }
-    let sync = || File::open(path)?.sync_all();
-    sync().map_err(|e| Error::io("sync the folder", path, e))
+    io::sync_dir(path).map_err(|e| Error::io("sync the folder", path, e))
 }
 
 /// Writes a whole file so that `path` holds either what it held before or all of `bytes`.
@@ -179,7 +200,7 @@ pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
 }
 
 /// A name beside `path` that no other process and no other call of this one uses.
-fn temporary_name(path: &Path) -> PathBuf {
+pub(crate) fn temporary_name(path: &Path) -> PathBuf {
     use std::sync::atomic::{AtomicU32, Ordering};
     static CALLS: AtomicU32 = AtomicU32::new(0);
     let call = CALLS.fetch_add(1, Ordering::Relaxed);

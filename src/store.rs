@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use crate::backend::{Backend, Item, LocalBackend, Mode, Operation};
+use crate::backend::{Backend, Durability, Item, LocalBackend, Mode, Operation};
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::{Record, RecordHeader, RecordId};
 
@@ -63,6 +63,14 @@ impl Store {
     /// `AlreadyExists` if `mode` is `Create` and one of the ids is taken; what
     /// [`Backend::apply`] and [`Record::to_bytes`] say.
     pub fn put(&self, records: &[Record], mode: Mode) -> Result<()> {
+        self.put_with(records, mode, Durability::Synced)
+    }
+
+    /// Keeps `records`, all or none, as durably as `durability` says.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put).
+    pub fn put_with(&self, records: &[Record], mode: Mode, durability: Durability) -> Result<()> {
         let operation = |record: &Record| {
             Ok(Operation::Put {
                 key: record.header.id.as_bytes().to_vec(),
@@ -72,7 +80,15 @@ impl Store {
             })
         };
         let batch = records.iter().map(operation).collect::<Result<_>>()?;
-        self.backend.apply(batch)
+        self.backend.apply(batch, durability)
+    }
+
+    /// Makes durable what was put as [`Durability::Written`].
+    ///
+    /// # Errors
+    /// What [`Backend::flush`] says.
+    pub fn flush(&self) -> Result<()> {
+        self.backend.flush()
     }
 
     /// Bytes the record `id` takes where it lies, framing included; `None` if there is none.
@@ -127,7 +143,8 @@ impl Store {
         let delete = |id: &RecordId| Operation::Delete {
             key: id.as_bytes().to_vec(),
         };
-        self.backend.apply(ids.iter().map(delete).collect())
+        let batch = ids.iter().map(delete).collect();
+        self.backend.apply(batch, Durability::Synced)
     }
 
     /// The records whose ids begin with `prefix`, in the order of their ids. Records written while

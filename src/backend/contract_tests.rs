@@ -1,6 +1,6 @@
 //! The contract of `Backend`, sentence by sentence, over every implementation.
 
-use super::{Backend, Entry, LocalBackend, MemoryBackend, Mode, Operation};
+use super::{Backend, Durability, Entry, LocalBackend, MemoryBackend, Mode, Operation};
 use crate::error::ErrorKind;
 
 fn put(key: &[u8], bytes: &[u8], mode: Mode) -> Operation {
@@ -34,8 +34,12 @@ fn keys(backend: &dyn Backend, prefix: &[u8], from: &[u8]) -> Vec<Vec<u8>> {
 fn what_was_put_comes_back_and_what_was_not_does_not() {
     every_backend(|backend| {
         let big = vec![0xA5; 3 << 20];
-        backend.apply(vec![put(b"a", &big, Mode::Create)]).unwrap();
-        backend.apply(vec![put(b"b", b"", Mode::Create)]).unwrap();
+        backend
+            .apply(vec![put(b"a", &big, Mode::Create)], Durability::Synced)
+            .unwrap();
+        backend
+            .apply(vec![put(b"b", b"", Mode::Create)], Durability::Synced)
+            .unwrap();
         assert_eq!(backend.get(b"a").unwrap().unwrap().bytes, big);
         assert_eq!(backend.get(b"b").unwrap().unwrap().bytes, b"");
         assert_eq!(backend.get(b"c").unwrap(), None);
@@ -47,9 +51,11 @@ fn what_was_put_comes_back_and_what_was_not_does_not() {
 #[test]
 fn create_refuses_a_key_that_exists_and_changes_nothing() {
     every_backend(|backend| {
-        backend.apply(vec![put(b"a", b"1", Mode::Create)]).unwrap();
+        backend
+            .apply(vec![put(b"a", b"1", Mode::Create)], Durability::Synced)
+            .unwrap();
         let batch = vec![put(b"b", b"2", Mode::Create), put(b"a", b"3", Mode::Create)];
-        let error = backend.apply(batch).unwrap_err();
+        let error = backend.apply(batch, Durability::Synced).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::AlreadyExists);
         assert_eq!(backend.get(b"a").unwrap().unwrap().bytes, b"1");
         assert_eq!(backend.get(b"b").unwrap(), None);
@@ -59,14 +65,22 @@ fn create_refuses_a_key_that_exists_and_changes_nothing() {
 #[test]
 fn replace_takes_the_newest_and_delete_removes_it() {
     every_backend(|backend| {
-        backend.apply(vec![put(b"a", b"1", Mode::Replace)]).unwrap();
-        backend.apply(vec![put(b"a", b"2", Mode::Replace)]).unwrap();
+        backend
+            .apply(vec![put(b"a", b"1", Mode::Replace)], Durability::Synced)
+            .unwrap();
+        backend
+            .apply(vec![put(b"a", b"2", Mode::Replace)], Durability::Synced)
+            .unwrap();
         assert_eq!(backend.get(b"a").unwrap().unwrap().bytes, b"2");
         assert_eq!(keys(backend, b"", b""), [b"a"]);
-        backend.apply(vec![delete(b"a")]).unwrap();
+        backend
+            .apply(vec![delete(b"a")], Durability::Synced)
+            .unwrap();
         assert_eq!(backend.get(b"a").unwrap(), None);
         assert!(keys(backend, b"", b"").is_empty());
-        let error = backend.apply(vec![delete(b"a")]).unwrap_err();
+        let error = backend
+            .apply(vec![delete(b"a")], Durability::Synced)
+            .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFound);
     });
 }
@@ -81,12 +95,12 @@ fn operations_of_a_batch_take_effect_in_their_order() {
             put(b"b", b"3", Mode::Create),
             delete(b"b"),
         ];
-        backend.apply(batch).unwrap();
+        backend.apply(batch, Durability::Synced).unwrap();
         assert_eq!(backend.get(b"a").unwrap().unwrap().bytes, b"2");
         assert_eq!(backend.get(b"b").unwrap(), None);
         let twice = vec![delete(b"a"), delete(b"a")];
         assert_eq!(
-            backend.apply(twice).unwrap_err().kind(),
+            backend.apply(twice, Durability::Synced).unwrap_err().kind(),
             ErrorKind::NotFound
         );
         assert!(backend.get(b"a").unwrap().is_some());
@@ -98,7 +112,9 @@ fn a_scan_is_ordered_bytewise_and_keeps_to_prefix_and_start() {
     every_backend(|backend| {
         let all: [&[u8]; 6] = [b"a", b"a/1", b"a/2", b"b", b"\xc3\xa9", b"Z"];
         for key in all {
-            backend.apply(vec![put(key, b"x", Mode::Create)]).unwrap();
+            backend
+                .apply(vec![put(key, b"x", Mode::Create)], Durability::Synced)
+                .unwrap();
         }
         let mut sorted = all.to_vec();
         sorted.sort_unstable();
@@ -118,7 +134,7 @@ fn sizes_outside_the_contract_are_refused() {
     every_backend(|backend| {
         for key in [&b""[..], &[b'k'; 513]] {
             let error = backend
-                .apply(vec![put(key, b"x", Mode::Create)])
+                .apply(vec![put(key, b"x", Mode::Create)], Durability::Synced)
                 .unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidInput);
         }
@@ -128,7 +144,7 @@ fn sizes_outside_the_contract_are_refused() {
             facts: vec![0; 257],
             mode: Mode::Create,
         };
-        assert!(backend.apply(vec![operation]).is_err());
+        assert!(backend.apply(vec![operation], Durability::Synced).is_err());
         assert!(keys(backend, b"", b"").is_empty());
     });
 }
@@ -137,7 +153,13 @@ fn sizes_outside_the_contract_are_refused() {
 fn threads_that_race_to_create_one_key_have_exactly_one_winner() {
     every_backend(|backend| {
         let winners = std::thread::scope(|scope| {
-            let race = |n: u8| move || backend.apply(vec![put(b"one", &[n], Mode::Create)]).is_ok();
+            let race = |n: u8| {
+                move || {
+                    backend
+                        .apply(vec![put(b"one", &[n], Mode::Create)], Durability::Synced)
+                        .is_ok()
+                }
+            };
             let threads: Vec<_> = (0..8).map(|n| scope.spawn(race(n))).collect();
             let results = threads.into_iter().map(|thread| thread.join().unwrap());
             results.filter(|&won| won).count()

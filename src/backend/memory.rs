@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::{Backend, Entries, Entry, Item, Operation, check_batch};
+use super::{Backend, Durability, Entries, Entry, Item, Operation, check_batch};
 use crate::error::Result;
 
 #[derive(Debug, Clone)]
@@ -57,7 +57,7 @@ impl Backend for MemoryBackend {
         Ok(self.items().get(key).map(|stored| entry(key, stored)))
     }
 
-    fn apply(&self, batch: Vec<Operation>) -> Result<()> {
+    fn apply(&self, batch: Vec<Operation>, _durability: Durability) -> Result<()> {
         let mut items = self.items_mut();
         check_batch(&batch, |key| Ok(items.contains_key(key)))?;
         for operation in batch {
@@ -84,6 +84,10 @@ impl Backend for MemoryBackend {
             next = Bound::Excluded(key.clone());
             Some(Ok(entry(key, stored)))
         }))
+    }
+
+    fn flush(&self) -> Result<()> {
+        Ok(())
     }
 
     fn refresh(&self) -> Result<()> {

@@ -5,9 +5,10 @@
 //!   listings return without reading the item.
 //! - Keys are ordered bytewise. `scan` returns them in that order, each once, with its newest
 //!   facts. Items written while a scan runs may or may not appear in it.
-//! - `apply` is all or nothing: after it returned `Ok` every operation of the batch survives a
-//!   crash of the process and a power cut; after an error, or a crash before it returned, either
-//!   all or none of them is there. Operations take effect in their order.
+//! - `apply` is all or nothing: after it returned `Ok` every operation of the batch survives what
+//!   its [`Durability`] says; after an error, or a crash before it returned, either all or none of
+//!   them is there. Operations take effect in their order, and batches in the order in which `apply`
+//!   returned: what a power cut takes is always the latest.
 //! - `Put` with `Mode::Create` on a key that exists, and `Delete` of a key that doesn't, fail the
 //!   batch with `AlreadyExists` or `NotFound` before anything is written.
 //! - `get` returns exactly the bytes that were put, or `Corrupted`; never other bytes.
@@ -20,7 +21,7 @@ mod contract_tests;
 pub(crate) mod local;
 mod memory;
 
-pub use local::LocalBackend;
+pub use local::{Compaction, LocalBackend};
 pub use memory::MemoryBackend;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -38,6 +39,20 @@ pub enum Mode {
     Create,
     /// What is there, if anything, is replaced.
     Replace,
+}
+
+/// What an acknowledged batch survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// A crash of the process and a power cut: the batch is on the medium. Batches of several
+    /// threads share one sync.
+    #[default]
+    Synced,
+    /// A crash of the process, because the operating system has the batch. A power cut, or a crash
+    /// of the operating system, may take it together with all later ones that weren't synced; never
+    /// a part of it, and never an earlier batch without it. It is on the medium after the next
+    /// `Synced` batch, [`Backend::flush`], or closing, and at most 64 MiB wait for that.
+    Written,
 }
 
 /// One change to a backend.
@@ -124,12 +139,18 @@ pub trait Backend: Send + Sync {
     /// As [`get`](Self::get).
     fn entry(&self, key: &[u8]) -> Result<Option<Entry>>;
 
-    /// Applies all of `batch`, durably, or nothing.
+    /// Applies all of `batch` or nothing.
     ///
     /// # Errors
     /// `AlreadyExists` and `NotFound` as the contract says; `InvalidInput` for sizes; `ReadOnly`,
     /// `Poisoned`, `Full` and `Io`.
-    fn apply(&self, batch: Vec<Operation>) -> Result<()>;
+    fn apply(&self, batch: Vec<Operation>, durability: Durability) -> Result<()>;
+
+    /// Makes durable what was applied as [`Durability::Written`].
+    ///
+    /// # Errors
+    /// `Poisoned`, `Full` and `Io`.
+    fn flush(&self) -> Result<()>;
 
     /// The entries whose keys begin with `prefix` and are not less than `from`.
     fn scan(&self, prefix: &[u8], from: &[u8]) -> Entries<'_>;
@@ -159,21 +180,21 @@ pub(crate) fn check_batch(
     for operation in batch {
         operation.check_sizes()?;
         let key = operation.key();
-        let there = match changed.get(key) {
-            Some(&there) => there,
-            None => exists(key)?,
+        let there = || match changed.get(key) {
+            Some(&there) => Ok(there),
+            None => exists(key),
         };
         let text = || String::from_utf8_lossy(key).into_owned();
         match operation {
             Operation::Put {
                 mode: Mode::Create, ..
-            } if there => {
+            } if there()? => {
                 return Err(Error::new(
                     ErrorKind::AlreadyExists,
                     format!("`{}` exists already", text()),
                 ));
             }
-            Operation::Delete { .. } if !there => {
+            Operation::Delete { .. } if !there()? => {
                 return Err(Error::new(
                     ErrorKind::NotFound,
                     format!("there is no `{}`", text()),

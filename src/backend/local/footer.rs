@@ -19,7 +19,6 @@ use super::frame::{Head, Kind};
 use super::segment::{Location, Segment};
 use crate::backend::{MAX_FACTS_BYTES, MAX_KEY_BYTES};
 use crate::error::{Error, Result};
-use crate::fs;
 
 const MAGIC: [u8; 4] = *b"LDBI";
 const VERSION: u16 = 1;
@@ -121,18 +120,20 @@ pub(super) struct Footer {
     segment: Arc<Segment>,
     blocks: Vec<Block>,
     pub(super) last_sequence: u64,
+    /// Where the footer begins and the frames end.
+    pub(super) start: u64,
 }
 
 impl Footer {
     /// The footer of `segment`; `None` if the file doesn't end in a valid one.
     pub(super) fn open(segment: &Arc<Segment>) -> Result<Option<Self>> {
-        let size = segment.len()?;
+        let size = segment.file.len()?;
         if size < segment.start + TRAILER as u64 {
             return Ok(None);
         }
         let mut trailer = [0; TRAILER];
         let trailer_at = size - TRAILER as u64;
-        fs::read_exact_at(&segment.file, &segment.path, &mut trailer, trailer_at)?;
+        segment.file.read_at(&mut trailer, trailer_at)?;
         let number = |at: usize| {
             let bytes: [u8; 8] = std::array::from_fn(|i| trailer[at + i]);
             u64::from_le_bytes(bytes)
@@ -148,13 +149,14 @@ impl Footer {
             return Ok(None);
         }
         let mut table = vec![0; table_len as usize];
-        fs::read_exact_at(&segment.file, &segment.path, &mut table, table_at)?;
+        segment.file.read_at(&mut table, table_at)?;
         if XxHash3_64::oneshot(&table) != number(16) {
             return Ok(None);
         }
         let blocks = read_table(&table, segment.start..table_at);
         Ok(blocks.map(|blocks| Self {
             segment: Arc::clone(segment),
+            start: blocks.first().map_or(table_at, |block| block.offset),
             blocks,
             last_sequence: number(24),
         }))
@@ -168,9 +170,17 @@ impl Footer {
         let Some(block) = after.checked_sub(1) else {
             return Ok(None);
         };
-        let mut entries = self.read_block(block)?.into_iter();
-        let found = entries.find(|(entry_key, _)| entry_key == key);
-        Ok(found.map(|(_, latest)| latest))
+        let bytes = self.block_bytes(block)?;
+        let mut rest = bytes.as_slice();
+        while !rest.is_empty() {
+            let (entry, after) = RawEntry::split(rest).ok_or_else(|| self.damaged(block))?;
+            if entry.key == key {
+                let latest = entry.latest(self.segment.number());
+                return latest.ok_or_else(|| self.damaged(block)).map(Some);
+            }
+            rest = after;
+        }
+        Ok(None)
     }
 
     /// The entries from `from` on, in the order of their keys.
@@ -192,46 +202,70 @@ impl Footer {
             .skip_while(move |entry| entry.as_ref().is_ok_and(|(key, _)| *key < from))
     }
 
-    fn read_block(&self, index: usize) -> Result<Vec<(Vec<u8>, Latest)>> {
-        let (segment, block) = (&self.segment, &self.blocks[index]);
-        let mut bytes = vec![0; block.length];
-        fs::read_exact_at(&segment.file, &segment.path, &mut bytes, block.offset)?;
-        let damaged = || {
-            Error::corrupted(format!(
-                "the footer of {} is damaged at byte {}",
-                segment.path.display(),
-                block.offset
-            ))
-        };
-        if XxHash3_64::oneshot(&bytes) != block.checksum {
-            return Err(damaged());
-        }
+    fn read_block(&self, block: usize) -> Result<Vec<(Vec<u8>, Latest)>> {
+        let bytes = self.block_bytes(block)?;
         let (mut rest, mut entries) = (bytes.as_slice(), Vec::new());
         while !rest.is_empty() {
-            let entry = split_entry(segment.number, rest).ok_or_else(damaged)?;
-            entries.push((entry.0, entry.1));
-            rest = entry.2;
+            let (entry, after) = RawEntry::split(rest).ok_or_else(|| self.damaged(block))?;
+            let latest = entry.latest(self.segment.number());
+            let latest = latest.ok_or_else(|| self.damaged(block))?;
+            entries.push((entry.key.to_vec(), latest));
+            rest = after;
         }
         Ok(entries)
     }
+
+    fn block_bytes(&self, index: usize) -> Result<Vec<u8>> {
+        let block = &self.blocks[index];
+        let mut bytes = vec![0; block.length];
+        self.segment.file.read_at(&mut bytes, block.offset)?;
+        if XxHash3_64::oneshot(&bytes) == block.checksum {
+            Ok(bytes)
+        } else {
+            Err(self.damaged(index))
+        }
+    }
+
+    fn damaged(&self, block: usize) -> Error {
+        Error::corrupted(format!(
+            "the footer of {} is damaged at byte {}",
+            self.segment.path().display(),
+            self.blocks[block].offset
+        ))
+    }
 }
 
-fn split_entry(segment: u32, bytes: &[u8]) -> Option<(Vec<u8>, Latest, &[u8])> {
-    let (prefix, rest) = bytes.split_first_chunk::<ENTRY_PREFIX>()?;
-    let number64 = |at: usize| prefix[at..].first_chunk().map(|b| u64::from_le_bytes(*b));
-    let (key, rest) = rest.split_at_checked(u16::from_le_bytes([prefix[0], prefix[1]]).into())?;
-    let (facts, rest) = rest.split_at_checked(u16::from_le_bytes([prefix[2], prefix[3]]).into())?;
-    let latest = Latest {
-        kind: Kind::from_byte(prefix[4])?,
-        location: Location {
-            segment,
-            offset: number64(5)?,
-            frame_len: number64(13)?,
-            sequence: number64(21)?,
-        },
-        facts: facts.to_vec(),
-    };
-    Some((key.to_vec(), latest, rest))
+/// An entry as it lies in a block.
+struct RawEntry<'a> {
+    prefix: &'a [u8; ENTRY_PREFIX],
+    key: &'a [u8],
+    facts: &'a [u8],
+}
+
+impl<'a> RawEntry<'a> {
+    /// The first entry of `bytes`, and what follows it.
+    fn split(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        let (prefix, rest) = bytes.split_first_chunk::<ENTRY_PREFIX>()?;
+        let [k0, k1, f0, f1, ..] = *prefix;
+        let (key, rest) = rest.split_at_checked(u16::from_le_bytes([k0, k1]).into())?;
+        let (facts, rest) = rest.split_at_checked(u16::from_le_bytes([f0, f1]).into())?;
+        Some((Self { prefix, key, facts }, rest))
+    }
+
+    /// What it says; `None` if its kind is none.
+    fn latest(&self, segment: u32) -> Option<Latest> {
+        let number64 = |at: usize| Some(u64::from_le_bytes(*self.prefix[at..].first_chunk()?));
+        Some(Latest {
+            kind: Kind::from_byte(self.prefix[4])?,
+            location: Location {
+                segment,
+                offset: number64(5)?,
+                frame_len: number64(13)?,
+                sequence: number64(21)?,
+            },
+            facts: self.facts.to_vec(),
+        })
+    }
 }
 
 /// The blocks of a table whose checksum fits; `None` if they leave `within` or are too large.

@@ -5,12 +5,13 @@
 //!
 //! ```text
 //! magic "LDBF" | kind u8 | flags u8 | key length u16 | facts length u16 | reserved u16
-//! position in its batch u32 | body length u64 | sequence number u64
+//! unsynced frames before u32 | body length u64 | sequence number u64
 //! key | facts | XXH3-64 of all before | body | XXH3-64 of the body
 //! ```
 //!
-//! Sequence numbers count frames from 1 without a gap through the whole log. A batch counts only
-//! if its last frame is there.
+//! Sequence numbers count operations from 1 through the whole log. A batch counts only if its last
+//! frame is there. Each frame says how many before it were not yet known to be on the medium when
+//! it was written: so a torn write can be told from damage to what had been synced.
 
 use twox_hash::XxHash3_64;
 
@@ -45,8 +46,8 @@ impl Kind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Head {
     pub(super) kind: Kind,
-    /// Frames of the same batch before this one.
-    pub(super) position: u32,
+    /// Frames before this one that were not yet known to be on the medium.
+    pub(super) unsynced: u32,
     pub(super) last: bool,
     pub(super) sequence: u64,
     pub(super) key: Vec<u8>,
@@ -60,9 +61,9 @@ impl Head {
         (PREFIX + self.key.len() + self.facts.len() + CHECKSUM) as u64
     }
 
-    /// The sequence number of the first frame of the same batch.
-    pub(super) fn batch(&self) -> u64 {
-        self.sequence.saturating_sub(self.position.into())
+    /// The first operation that was not yet known to be on the medium when this frame was written.
+    pub(super) fn first_unsynced(&self) -> u64 {
+        self.sequence.saturating_sub(self.unsynced.into())
     }
 
     /// Bytes of the whole frame; `None` if the body's length is absurd.
@@ -85,7 +86,7 @@ impl Head {
         out.extend_from_slice(&(self.key.len() as u16).to_le_bytes());
         out.extend_from_slice(&(self.facts.len() as u16).to_le_bytes());
         out.extend_from_slice(&[0; 2]);
-        out.extend_from_slice(&self.position.to_le_bytes());
+        out.extend_from_slice(&self.unsynced.to_le_bytes());
         out.extend_from_slice(&self.body_len.to_le_bytes());
         out.extend_from_slice(&self.sequence.to_le_bytes());
         out.extend_from_slice(&self.key);
@@ -105,6 +106,9 @@ impl Head {
         let number16 = |at: usize| u16::from_le_bytes([prefix[at], prefix[at + 1]]) as usize;
         let number64 = |at: usize| prefix[at..].first_chunk().map(|b| u64::from_le_bytes(*b));
         let (key, facts) = (number16(6), number16(8));
+        if !(1..=MAX_KEY_BYTES).contains(&key) || facts > MAX_FACTS_BYTES {
+            return None;
+        }
         let end = PREFIX + key + facts;
         let checksum = bytes.get(end..end + CHECKSUM)?;
         if XxHash3_64::oneshot_with_seed(seed, &bytes[..end]).to_le_bytes() != checksum {
@@ -112,7 +116,7 @@ impl Head {
         }
         Some(Self {
             kind: Kind::from_byte(prefix[4])?,
-            position: u32::from_le_bytes(*prefix[12..].first_chunk()?),
+            unsynced: u32::from_le_bytes(*prefix[12..].first_chunk()?),
             last: prefix[5] & FLAG_LAST != 0,
             sequence: number64(24)?,
             key: bytes[PREFIX..PREFIX + key].to_vec(),
@@ -136,7 +140,7 @@ mod tests {
     fn head(body: &[u8]) -> Head {
         Head {
             kind: Kind::Put,
-            position: 3,
+            unsynced: 3,
             last: true,
             sequence: 42,
             key: b"key".to_vec(),

@@ -4,31 +4,39 @@
 //! index; readers never touch sled and make their view from the segments. `FORMAT.md` draws the
 //! bytes and says what the medium is assumed to do.
 
+mod catalog;
+mod checkpoint;
+mod compaction;
+mod disk;
 mod footer;
 mod frame;
+mod heads;
 mod index;
 mod log;
 mod recovery;
 mod segment;
+mod space;
 mod store_file;
 #[cfg(test)]
 mod tests;
 mod view;
+mod writer;
 
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
-use super::{Backend, Entries, Entry, Item, Operation, check_batch};
+use super::{Backend, Durability, Entries, Entry, Item, Operation};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fs;
+pub use compaction::Compaction;
+use disk::{Access, Medium};
 use footer::Latest;
-use index::{Checkpoint, Index};
-use log::Log;
-use segment::{Location, Segment, StoreId};
+use segment::{Header, Segment, StoreId};
 use store_file::StoreFile;
 use view::View;
+use writer::Writer;
 
 const SEGMENTS: &str = "segments";
 const INDEX: &str = "index";
@@ -39,23 +47,40 @@ const LOST: &str = "lost";
 pub struct LocalBackend {
     path: PathBuf,
     id: StoreId,
+    medium: Medium,
     properties: BTreeMap<String, String>,
     role: Role,
     recovered: Option<String>,
+    /// Held by a writer, until it is gone: fields are dropped in this order.
+    _lock: Option<File>,
 }
 
 enum Role {
     Writer(Box<Writer>),
     Reader(RwLock<Arc<View>>),
+    /// Opened for writing where the disk has no room for the index: reads go on.
+    NoRoom {
+        view: Arc<View>,
+        why: Error,
+    },
 }
 
-struct Writer {
-    index: Index,
-    log: Mutex<Log>,
-    /// All segments, oldest first, for reading.
-    segments: RwLock<Vec<Arc<Segment>>>,
-    /// Held until the writer is gone.
-    _lock: File,
+/// What tests may set.
+#[derive(Clone)]
+struct Settings {
+    medium: Medium,
+    segment_bytes: u64,
+    ballast_bytes: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            medium: Medium::system(),
+            segment_bytes: log::SEGMENT_BYTES,
+            ballast_bytes: space::BALLAST_BYTES,
+        }
+    }
 }
 
 impl LocalBackend {
@@ -73,6 +98,10 @@ impl LocalBackend {
     /// # Errors
     /// As [`create`](Self::create).
     pub fn create_with(path: &Path, properties: BTreeMap<String, String>) -> Result<()> {
+        Self::create_on(&Medium::system(), path, properties)
+    }
+
+    fn create_on(medium: &Medium, path: &Path, properties: BTreeMap<String, String>) -> Result<()> {
         match std::fs::metadata(path) {
             Ok(metadata) if !metadata.is_dir() => {
                 return Err(Error::invalid(format!(
@@ -80,72 +109,58 @@ impl LocalBackend {
                     path.display()
                 )));
             }
-            Ok(_) => check_vacant(path)?,
+            Ok(_) => check_vacant(medium, path)?,
             Err(_) => fs::create_dir_all(path)?,
         }
         // Two processes that make one store at once would mix their segments.
         let _lock = take_lock(&path.join(LOCK))?;
-        check_vacant(path)?;
+        check_vacant(medium, path)?;
         let segments = path.join(SEGMENTS);
-        fs::create_dir_all(&segments)?;
+        medium.create_dir(&segments)?;
         let file = StoreFile::new(properties);
-        let id = file.id().expect("a new store has a valid id");
-        segment::create(&segments, id, 1, 1)?;
-        file.write(path)
+        let header = Header {
+            store: file.id().expect("a new store has a valid id"),
+            number: 1,
+            first_sequence: 1,
+            compacted: None,
+        };
+        Segment::create(medium, &segments, header)?;
+        file.write(medium, path)
     }
 
     /// Opens the store at `path` for reading and writing.
+    ///
+    /// Where the disk is so full that the index can't be opened, reads work and writes end in `Full`.
     ///
     /// # Errors
     /// `StoreNotFound`, `UnsupportedVersion`; `Locked` if another process writes to it;
     /// `Corrupted` if segments are missing or damaged at places that a crash can't explain; `Io`.
     pub fn open(path: &Path) -> Result<Self> {
-        Self::open_with(path, log::SEGMENT_BYTES)
+        Self::open_with(path, &Settings::default())
     }
 
-    fn open_with(path: &Path, segment_bytes: u64) -> Result<Self> {
-        let (file, id) = read_store_file(path)?;
+    fn open_with(path: &Path, settings: &Settings) -> Result<Self> {
+        let medium = settings.medium.clone();
+        let (file, id) = read_store_file(&medium, path)?;
         let lock = take_lock(&path.join(LOCK))?;
-        let folder = path.join(SEGMENTS);
-        let mut view = View::open(&folder, id)?;
-        let index_folder = path.join(INDEX);
-        let known = recovery::known(&index_folder, id);
-        let recovered = recovery::cut_torn_tail(&mut view, known.checkpoint(), &path.join(LOST))?;
-        let last = view
-            .parts
-            .last()
-            .expect("View::open refuses a store without segments");
-        let (number, path_of_last) = (last.segment.number, last.segment.path.clone());
-        let active = Segment::open(path_of_last, number, fs::open_writable)?;
-        // A killed process may have written a batch and not synced it. What the index knows must
-        // be on the medium first, or a power cut would look like the loss of acknowledged records.
-        fs::sync_data(&active.file, &active.path)?;
-        let index = recovery::index_for(&view, id, &index_folder, known)?;
-
-        let mut log = Log {
-            folder,
-            active: Arc::new(active),
-            end: last.end,
-            next_sequence: last.last_sequence + 1,
-            segment_bytes,
-            poisoned: false,
+        let opened = Writer::open(path, id, settings);
+        let (role, recovered) = match opened {
+            Ok((writer, recovered)) => (Role::Writer(Box::new(writer)), recovered),
+            Err(why) if why.kind() == ErrorKind::Full => {
+                let view = View::open(&medium, &path.join(SEGMENTS), id)?;
+                let view = Arc::new(view);
+                (Role::NoRoom { view, why }, None)
+            }
+            Err(error) => return Err(error),
         };
-        let mut segments: Vec<_> = view.parts.iter().map(|p| Arc::clone(&p.segment)).collect();
-        if last.sealed {
-            log.next_segment()?;
-            segments.push(Arc::clone(&log.active));
-        }
         Ok(Self {
             path: path.to_path_buf(),
             id,
+            medium,
             properties: file.properties,
-            role: Role::Writer(Box::new(Writer {
-                index,
-                log: Mutex::new(log),
-                segments: RwLock::new(segments),
-                _lock: lock,
-            })),
+            role,
             recovered,
+            _lock: Some(lock),
         })
     }
 
@@ -157,15 +172,32 @@ impl LocalBackend {
     /// # Errors
     /// `StoreNotFound`, `UnsupportedVersion`, `Corrupted` and `Io`, as [`open`](Self::open).
     pub fn open_read_only(path: &Path) -> Result<Self> {
-        let (file, id) = read_store_file(path)?;
-        let view = View::open(&path.join(SEGMENTS), id)?;
+        Self::open_read_only_on(Medium::system(), path)
+    }
+
+    fn open_read_only_on(medium: Medium, path: &Path) -> Result<Self> {
+        let (file, id) = read_store_file(&medium, path)?;
+        let view = read_view(&medium, path, id)?;
         Ok(Self {
             path: path.to_path_buf(),
             id,
+            medium,
             properties: file.properties,
             role: Role::Reader(RwLock::new(Arc::new(view))),
             recovered: None,
+            _lock: None,
         })
+    }
+
+    /// Rewrites the segments in which a twentieth or more was replaced or deleted, without that, and
+    /// puts small ones together. Reads and writes go on meanwhile; killed at any point, it loses
+    /// nothing. `progress` gets the bytes looked through so far and those that will be.
+    ///
+    /// # Errors
+    /// `ReadOnly`; `Corrupted` at the first damaged record, which stays as it is; `Full` if there is
+    /// no room for the copy; `Poisoned` and `Io`.
+    pub fn compact(&self, progress: &mut dyn FnMut(u64, u64)) -> Result<Compaction> {
+        self.writer()?.compact(progress)
     }
 
     /// The folder of the store.
@@ -180,23 +212,24 @@ impl LocalBackend {
 }
 
 /// Refuses a folder that holds anything but what an interrupted making of a store leaves.
-fn check_vacant(path: &Path) -> Result<()> {
-    if path.join(store_file::NAME).exists() {
+fn check_vacant(medium: &Medium, path: &Path) -> Result<()> {
+    let names = medium.names(path)?;
+    if names.iter().any(|name| name == store_file::NAME) {
         return Err(Error::new(
             ErrorKind::StoreExists,
             format!("{} is a store already", path.display()),
         ));
     }
-    let segments = path.join(SEGMENTS);
-    let mut unfinished = fs::names(path)?
-        .iter()
-        .all(|name| name == LOCK || name == SEGMENTS);
-    if unfinished && segments.exists() {
+    let mut unfinished = names.iter().all(|name| name == LOCK || name == SEGMENTS);
+    if unfinished && names.iter().any(|name| name == SEGMENTS) {
+        let segments = path.join(SEGMENTS);
         // A first segment without a frame is all that can be there.
-        for name in fs::names(&segments)? {
-            let file = segments.join(&name);
-            let open = || Segment::open(file, 1, fs::open)?.is_empty();
-            unfinished &= name == *segment::file_name(1) && open().unwrap_or(false);
+        for name in medium.names(&segments)? {
+            let open = || {
+                let file = medium.open(&segments.join(&name), Access::Read)?;
+                Segment::open(file, 1)?.is_empty()
+            };
+            unfinished &= name == segment::file_name(1) && open().unwrap_or(false);
         }
     }
     if unfinished {
@@ -208,10 +241,20 @@ fn check_vacant(path: &Path) -> Result<()> {
     )))
 }
 
-fn read_store_file(path: &Path) -> Result<(StoreFile, StoreId)> {
-    let file = StoreFile::read(path)?;
+fn read_store_file(medium: &Medium, path: &Path) -> Result<(StoreFile, StoreId)> {
+    let file = StoreFile::read(medium, path)?;
     let id = file.id().expect("StoreFile::read refuses an invalid id");
     Ok((file, id))
+}
+
+/// The log of the store `id` in the folder `path` as it is now.
+fn read_view(medium: &Medium, path: &Path, id: StoreId) -> Result<View> {
+    // Asked first: a log only grows.
+    let closed = checkpoint::closed_at(medium, path)?.filter(|c| c.store == id);
+    let view = View::open(medium, &path.join(SEGMENTS), id)?;
+    let synced = closed.map_or(0, |c| c.position.synced);
+    checkpoint::check_log_reaches(view.last_sequence(), synced)?;
+    Ok(view)
 }
 
 fn take_lock(path: &Path) -> Result<File> {
@@ -231,115 +274,61 @@ fn take_lock(path: &Path) -> Result<File> {
     }
 }
 
-impl Writer {
-    fn log(&self) -> MutexGuard<'_, Log> {
-        // A panic while appending leaves the log marked as poisoned, so going on is safe.
-        self.log.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn read_body(&self, key: &[u8], location: &Location) -> Result<Vec<u8>> {
-        let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
-        let segment = (location.segment as usize)
-            .checked_sub(1)
-            .and_then(|at| segments.get(at));
-        let segment = segment.map(Arc::clone).ok_or_else(|| {
-            Error::corrupted(format!(
-                "the index names segment {}, which isn't there",
-                location.segment
-            ))
-        })?;
-        drop(segments);
-        segment.read_body(key, location)
-    }
-
-    fn apply(&self, store: StoreId, batch: Vec<Operation>) -> Result<()> {
-        let mut log = self.log();
-        check_batch(&batch, |key| Ok(self.index.get(key)?.is_some()))?;
-        if batch.is_empty() {
-            return Ok(());
-        }
-        let written = log.append(batch)?;
-        let mut segments = self
-            .segments
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        if segments
-            .last()
-            .is_none_or(|last| last.number != log.active.number)
-        {
-            segments.push(Arc::clone(&log.active));
-        }
-        drop(segments);
-        let reached = Checkpoint {
-            store,
-            segment: log.active.number,
-            offset: log.end,
-            sequence: log.next_sequence - 1,
-            keys: 0,
-            clean: false,
-        };
-        self.index.apply(&written, reached).map_err(|error| {
-            // The batch is durable, but this process can't find it: opening anew can.
-            log.poisoned = true;
-            Error::new(
-                ErrorKind::Poisoned,
-                "the batch is stored, but the index failed; it is made anew when the store is opened",
-            )
-            .with_source(error)
-        })
-    }
-}
-
 impl Backend for LocalBackend {
     fn get(&self, key: &[u8]) -> Result<Option<Item>> {
-        let Some(latest) = self.latest(key)? else {
+        let view = match &self.role {
+            Role::Writer(writer) => return writer.get(key),
+            Role::Reader(view) => current(view),
+            Role::NoRoom { view, .. } => Arc::clone(view),
+        };
+        let Some(latest) = view.get(key)? else {
             return Ok(None);
         };
-        let bytes = match &self.role {
-            Role::Writer(writer) => writer.read_body(key, &latest.location)?,
-            Role::Reader(view) => read_view(view).read_body(key, &latest.location)?,
-        };
         Ok(Some(Item {
-            bytes,
+            bytes: view.read_body(key, &latest.location)?,
             stored_bytes: latest.location.frame_len,
         }))
     }
 
     fn entry(&self, key: &[u8]) -> Result<Option<Entry>> {
-        let latest = self.latest(key)?;
+        let latest = match &self.role {
+            Role::Writer(writer) => writer.latest(key)?,
+            Role::Reader(view) => current(view).get(key)?,
+            Role::NoRoom { view, .. } => view.get(key)?,
+        };
         Ok(latest.map(|latest| to_entry(key.to_vec(), latest)))
     }
 
-    fn apply(&self, batch: Vec<Operation>) -> Result<()> {
+    fn apply(&self, batch: Vec<Operation>, durability: Durability) -> Result<()> {
+        self.writer()?.apply(batch, durability)
+    }
+
+    fn flush(&self) -> Result<()> {
         match &self.role {
-            Role::Writer(writer) => writer.apply(self.id, batch),
-            Role::Reader(_) => Err(Error::new(
-                ErrorKind::ReadOnly,
-                format!("{} was opened for reading only", self.path.display()),
-            )),
+            Role::Writer(writer) => writer.flush(),
+            Role::Reader(_) | Role::NoRoom { .. } => Ok(()),
         }
     }
 
     fn scan(&self, prefix: &[u8], from: &[u8]) -> Entries<'_> {
-        match &self.role {
+        let view = match &self.role {
             Role::Writer(writer) => {
-                let entries = writer.index.scan(prefix, from);
-                Box::new(entries.map(|e| e.map(|(key, latest)| to_entry(key, latest))))
+                let entries = writer.index().scan(prefix, from);
+                return Box::new(entries.map(|e| e.map(|(key, latest)| to_entry(key, latest))));
             }
-            Role::Reader(view) => {
-                let prefix = prefix.to_vec();
-                let entries = read_view(view).entries_from(from.max(&prefix));
-                let inside = entries.take_while(move |e| {
-                    e.as_ref().map_or(true, |(key, _)| key.starts_with(&prefix))
-                });
-                Box::new(inside.map(|e| e.map(|(key, latest)| to_entry(key, latest))))
-            }
-        }
+            Role::Reader(view) => current(view),
+            Role::NoRoom { view, .. } => Arc::clone(view),
+        };
+        let prefix = prefix.to_vec();
+        let entries = view.entries_from(from.max(&prefix));
+        let inside = entries
+            .take_while(move |e| e.as_ref().map_or(true, |(key, _)| key.starts_with(&prefix)));
+        Box::new(inside.map(|e| e.map(|(key, latest)| to_entry(key, latest))))
     }
 
     fn refresh(&self) -> Result<()> {
         if let Role::Reader(view) = &self.role {
-            let new = View::open(&self.path.join(SEGMENTS), self.id)?;
+            let new = read_view(&self.medium, &self.path, self.id)?;
             *view.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
         }
         Ok(())
@@ -351,26 +340,41 @@ impl Backend for LocalBackend {
 
     fn disk_bytes(&self) -> Result<u64> {
         let folder = self.path.join(SEGMENTS);
-        let sizes = fs::names(&folder)?.into_iter().map(|name| {
-            let path = folder.join(name);
-            let metadata = std::fs::metadata(&path);
-            Ok(metadata.map_err(|e| Error::io("look at", &path, e))?.len())
-        });
-        sizes.sum()
+        let mut sum = 0;
+        for name in self.medium.names(&folder)? {
+            match self.medium.open(&folder.join(name), Access::Read) {
+                Ok(file) => sum += file.len()?,
+                // Compaction took it away.
+                Err(error) if is_not_found(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(sum)
     }
 }
 
 impl LocalBackend {
-    fn latest(&self, key: &[u8]) -> Result<Option<Latest>> {
+    /// # Errors
+    /// `ReadOnly`, or `Full` where the disk has no room.
+    fn writer(&self) -> Result<&Writer> {
         match &self.role {
-            Role::Writer(writer) => writer.index.get(key),
-            Role::Reader(view) => read_view(view).get(key),
+            Role::Writer(writer) => Ok(writer),
+            Role::Reader(_) => Err(Error::new(
+                ErrorKind::ReadOnly,
+                format!("{} was opened for reading only", self.path.display()),
+            )),
+            Role::NoRoom { why, .. } => Err(why.again()),
         }
     }
 }
 
-fn read_view(view: &RwLock<Arc<View>>) -> Arc<View> {
+fn current(view: &RwLock<Arc<View>>) -> Arc<View> {
     Arc::clone(&view.read().unwrap_or_else(PoisonError::into_inner))
+}
+
+fn is_not_found(error: &Error) -> bool {
+    let source = std::error::Error::source(error).and_then(|e| e.downcast_ref::<std::io::Error>());
+    source.is_some_and(|e| e.kind() == std::io::ErrorKind::NotFound)
 }
 
 fn to_entry(key: Vec<u8>, latest: Latest) -> Entry {
@@ -378,14 +382,5 @@ fn to_entry(key: Vec<u8>, latest: Latest) -> Entry {
         key,
         facts: latest.facts,
         stored_bytes: latest.location.frame_len,
-    }
-}
-
-impl Drop for LocalBackend {
-    fn drop(&mut self) {
-        if let Role::Writer(writer) = &self.role {
-            // The index can be made anew; a failure here costs the next opening some time.
-            let _ = writer.index.close();
-        }
     }
 }

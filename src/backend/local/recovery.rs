@@ -6,53 +6,220 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::catalog::{Catalog, Part, check_tail};
+use super::checkpoint::{Checkpoint, Position, check_log_reaches};
+use super::disk::{Access, Medium};
 use super::footer::Latest;
-use super::index::{Checkpoint, Index};
-use super::segment::{Heads, Segment, StoreId};
-use super::view::{Part, View, for_each_batch};
+use super::frame::Head;
+use super::heads::{Heads, news};
+use super::index::{Index, entry_hash};
+use super::log::Active;
+use super::segment::{Location, Segment, StoreId};
 use crate::error::{Error, Result};
-use crate::fs;
 
 /// Entries that go into the index in one step when it is rebuilt.
 const REBUILD_STEP: usize = 4096;
 
-/// Cuts what a crash left at the end of the last segment and was never acknowledged.
-///
-/// Returns a sentence for people if there was something to cut.
-pub(super) fn cut_torn_tail(
-    view: &mut View,
-    known: Option<Checkpoint>,
-    lost: &Path,
-) -> Result<Option<String>> {
-    let Some(part) = view.parts.last() else {
-        return Ok(None);
+/// The index as it was left.
+#[derive(Default)]
+pub(super) struct Known {
+    /// Usable: it belongs to the store and agrees with the log as far as it goes.
+    pub(super) level: Option<(Index, Checkpoint)>,
+    /// The last operation that is known to have been on the medium. It counts even where the index
+    /// is of no other use: what it saw must be in the log.
+    pub(super) synced: u64,
+}
+
+impl Known {
+    /// Opens the index in `folder`, which was left in order at `closed`, if at all.
+    pub(super) fn open(
+        folder: &Path,
+        store: StoreId,
+        catalog: &Catalog,
+        closed: Option<Checkpoint>,
+    ) -> Self {
+        let witness = |checkpoint: &Checkpoint| checkpoint.position.synced;
+        let synced = closed.as_ref().map_or(0, witness);
+        let index = Index::open(folder).ok();
+        let found = index.and_then(|index| Some((index.checkpoint()?, index)));
+        let Some((checkpoint, index)) = found.filter(|(known, _)| known.store == store) else {
+            return Self {
+                level: None,
+                synced,
+            };
+        };
+        let agrees = checkpoint.compacted == catalog.newest_compacted()
+            && lies_in(catalog, &checkpoint.position).unwrap_or(false)
+            && (closed == Some(checkpoint) || index.is_sound().unwrap_or(false));
+        Self {
+            level: agrees.then_some((index, checkpoint)),
+            synced: synced.max(witness(&checkpoint)),
+        }
+    }
+}
+
+/// Whether the log has a batch that ends at `position`, the very one that the index saw.
+fn lies_in(catalog: &Catalog, position: &Position) -> Result<bool> {
+    let sealed = catalog
+        .sealed
+        .iter()
+        .find(|p| p.segment.number() == position.segment);
+    let segment = match (sealed, &catalog.active) {
+        (Some(part), _) => &part.segment,
+        (None, Some(active)) if active.number() == position.segment => active,
+        _ => return Ok(false),
     };
-    if let Some(known) = known {
-        // Before anything is cut: what the index knows was acknowledged.
-        check_log_reaches(part.last_sequence, &known)?;
+    if position.last_offset == 0 {
+        let begins = position.sequence + 1 == segment.header.first_sequence;
+        return Ok(begins || sealed.is_some_and(|p| p.last_sequence == position.sequence));
     }
-    if part.sealed {
-        return Ok(None);
+    let (at, end) = (position.last_offset, position.offset);
+    let mut heads = Heads::from(segment, at, position.sequence, end);
+    let Some((head, location)) = heads.next()? else {
+        return Ok(false);
+    };
+    let (key, latest) = Latest::of_frame(head, location);
+    Ok(heads.offset == end && entry_hash(&key, &latest) == position.last_hash)
+}
+
+/// The end of the log, and where writing goes on.
+pub(super) struct Tail {
+    pub(super) active: Option<Active>,
+    pub(super) position: Position,
+    /// A sentence for people if something had to be cut.
+    pub(super) cut: Option<String>,
+}
+
+/// Finds the end of the log, cuts what a crash left behind it, and syncs what is before it.
+pub(super) fn find_tail(
+    medium: &Medium,
+    catalog: &Catalog,
+    known: &Known,
+    lost: &Path,
+) -> Result<Tail> {
+    let synced = known.synced;
+    let known = known.level.as_ref().map(|(_, c)| c.position);
+    let Some(segment) = &catalog.active else {
+        let sequence = catalog.next_sequence() - 1;
+        check_log_reaches(sequence, synced)?;
+        let sealed = catalog.sealed.last();
+        let end = Position {
+            segment: sealed.map_or(0, |part| part.segment.number()),
+            offset: 0,
+            sequence,
+            synced: sequence,
+            last_offset: 0,
+            last_hash: 0,
+        };
+        return Ok(Tail {
+            active: None,
+            position: known.filter(|k| k.sequence == sequence).unwrap_or(end),
+            cut: None,
+        });
+    };
+    let first = segment.header.first_sequence;
+    let start = Position {
+        segment: segment.number(),
+        offset: segment.start,
+        sequence: first - 1,
+        synced: first - 1,
+        last_offset: 0,
+        last_hash: 0,
+    };
+    // Where the index knows of what wasn't synced, a power cut may have taken that.
+    let from = known
+        .filter(|k| k.segment == start.segment && k.synced == k.sequence)
+        .unwrap_or(start);
+    let scan = Scan::of(segment, &from, synced)?;
+    // Before anything is cut: what is known to have been synced must be there.
+    check_log_reaches(scan.end.sequence, synced)?;
+    let cut = cut_behind(medium, segment, scan.end.offset, lost)?;
+    let file = medium.open(segment.path(), Access::Write)?;
+    let segment = Arc::new(Segment::open(file, segment.number())?);
+    // A killed process may have written a batch and not synced it. What the index knows must be on
+    // the medium first, or a power cut would look like the loss of acknowledged records.
+    segment.file.sync()?;
+    Ok(Tail {
+        active: Some(Active {
+            end: scan.end.offset,
+            segment,
+        }),
+        position: Position {
+            synced: scan.end.sequence,
+            ..scan.end
+        },
+        cut,
+    })
+}
+
+/// A walk over the frames that may be torn.
+struct Scan {
+    /// After the last batch that counts.
+    end: Position,
+}
+
+impl Scan {
+    /// Walks over `segment` from `from` on.
+    ///
+    /// The bodies of frames that may not have been synced are read: those after the operation that
+    /// the last frame knew to be synced, and after `synced`. A batch with a torn body, and all that
+    /// follows it, was never acknowledged as synced.
+    fn of(segment: &Segment, from: &Position, synced: u64) -> Result<Self> {
+        let size = segment.file.len()?;
+        let mut end = *from;
+        let mut unsynced: Vec<(Position, Vec<(Head, Location)>)> = Vec::new();
+        let mut heads = Heads::from(segment, from.offset, from.sequence + 1, size);
+        heads.for_each_batch(|batch| {
+            let first_unsynced = batch.iter().map(|(head, _)| head.first_unsynced()).max();
+            let first_unsynced = first_unsynced.unwrap_or(0).max(synced + 1);
+            unsynced.retain(|(_, earlier)| earlier.iter().any(|f| f.1.sequence >= first_unsynced));
+            let before = end;
+            if let Some((head, location)) = batch.last() {
+                let (key, latest) = Latest::of_frame(head.clone(), *location);
+                end.offset = location.offset + location.frame_len;
+                end.sequence = location.sequence;
+                end.last_offset = location.offset;
+                end.last_hash = entry_hash(&key, &latest);
+            }
+            unsynced.push((before, batch));
+            Ok(())
+        })?;
+        check_tail(segment, end.offset, end.sequence)?;
+        for (before, batch) in unsynced {
+            for (head, location) in batch.iter().filter(|(_, l)| l.sequence > synced) {
+                if segment.body_is_valid(head, location.offset)? {
+                    continue;
+                }
+                let mut rest = Heads::from(segment, end.offset, end.sequence + 1, size);
+                // Followed by what was written after a sync, it is damage: kept, and reported
+                // when the record is read.
+                if !rest.any_synced_after(end.offset, location.sequence)? {
+                    return Ok(Self { end: before });
+                }
+            }
+        }
+        Ok(Self { end })
     }
-    let segment = Arc::clone(&part.segment);
-    let end = valid_end(part, known)?;
-    let size = segment.len()?;
+}
+
+/// Moves what lies behind `end` to `lost`; returns a sentence for people if there was something.
+fn cut_behind(medium: &Medium, segment: &Segment, end: u64, lost: &Path) -> Result<Option<String>> {
+    let size = segment.file.len()?;
     if end == size {
         return Ok(None);
     }
     let mut torn = vec![0; (size - end) as usize];
-    fs::read_exact_at(&segment.file, &segment.path, &mut torn, end)?;
-    fs::create_dir_all(lost)?;
-    let kept = lost.join(format!("{:08}-{end}.torn", segment.number));
-    fs::write_atomic(&kept, &torn)?;
-
-    let file = fs::open_writable(&segment.path)?;
-    file.set_len(end)
-        .map_err(|e| Error::io("cut", &segment.path, e))?;
-    fs::sync_data(&file, &segment.path)?;
-    let reopened = Segment::open(segment.path.clone(), segment.number, fs::open)?;
-    view.parts.pop();
-    view.parts.push(Part::open(Arc::new(reopened))?);
+    segment.file.read_at(&mut torn, end)?;
+    medium.create_dir(lost)?;
+    let names = medium.names(lost)?;
+    let name = (1..)
+        .map(|n| format!("{:08}-{end}-{n}.torn", segment.number()))
+        .find(|name| !names.contains(name));
+    let kept = lost.join(name.unwrap_or_default());
+    medium.write_atomic(&kept, &torn)?;
+    let file = medium.open(segment.path(), Access::Write)?;
+    file.set_len(end)?;
+    file.sync()?;
     Ok(Some(format!(
         "{} bytes of a write that was never acknowledged were moved to {}",
         torn.len(),
@@ -60,162 +227,116 @@ pub(super) fn cut_torn_tail(
     )))
 }
 
-/// Where the acknowledged frames of an unsealed segment end.
-///
-/// Heads were checked when the part was opened. Only the last batch can be unsynced, so only its
-/// bodies are read; a batch that the index knows, or that a frame of a later one follows, was
-/// synced, and damage to it is no torn write.
-fn valid_end(part: &Part, known: Option<Checkpoint>) -> Result<u64> {
-    let segment = &part.segment;
-    let from = match known {
-        Some(known) if known.segment == segment.number => known.offset,
-        _ => segment.start,
-    };
-    let mut last = Vec::new();
-    for_each_batch(&mut Heads::new(segment, from, part.end), |batch| {
-        last = batch;
-        Ok(())
-    })?;
-    for (head, location) in &last {
-        if !segment.body_is_valid(head, location.offset)? {
-            let mut rest = Heads::new(segment, part.end, segment.len()?);
-            let synced = rest.any_after(part.end, head.batch())?;
-            return Ok(if synced { part.end } else { last[0].1.offset });
-        }
-    }
-    Ok(part.end)
-}
-
-/// The index as it was left, before it is compared with the log.
-pub(super) struct Known(Option<Index>);
-
-impl Known {
-    /// How far into the log the index reaches, if it can be opened and belongs to the store.
-    pub(super) fn checkpoint(&self) -> Option<Checkpoint> {
-        self.0.as_ref()?.checkpoint()
-    }
-}
-
-/// Opens the index in `folder` as it is.
-pub(super) fn known(folder: &Path, store: StoreId) -> Known {
-    let index = Index::open(folder).ok();
-    Known(index.filter(|index| index.checkpoint().is_some_and(|known| known.store == store)))
-}
-
 /// The index level with the log: as it was left, caught up, or made anew in `folder`.
-pub(super) fn index_for(view: &View, store: StoreId, folder: &Path, known: Known) -> Result<Index> {
-    if let Some(index) = known.0 {
-        match index.checkpoint() {
-            Some(known) if agrees(&known, view, &index)? => {
-                replay(view, Some(known), store, &index)?;
-                return Ok(index);
-            }
-            _ => drop(index),
+pub(super) fn level_index(
+    catalog: &Catalog,
+    tail: &Tail,
+    known: Known,
+    store: StoreId,
+    folder: &Path,
+) -> Result<Index> {
+    if let Some((index, checkpoint)) = known.level {
+        // An index that is ahead saw what was never synced and is gone.
+        if checkpoint.position.sequence <= tail.position.sequence {
+            replay(catalog, tail, &index, checkpoint.position)?;
+            return Ok(index);
         }
+        drop(index);
     }
     if folder.exists() {
         std::fs::remove_dir_all(folder).map_err(|e| Error::io("remove", folder, e))?;
     }
     let index = Index::open(folder)?;
-    replay(view, None, store, &index)?;
+    let nothing = Position {
+        segment: 0,
+        offset: 0,
+        sequence: 0,
+        synced: 0,
+        last_offset: 0,
+        last_hash: 0,
+    };
+    index.begin(store, catalog.newest_compacted(), nothing)?;
+    replay(catalog, tail, &index, nothing)?;
     Ok(index)
 }
 
-/// # Errors
-/// `Corrupted` if the index knows of more than the log holds: then acknowledged records are gone,
-/// or so damaged that no frame is to be seen.
-fn check_log_reaches(log_ends: u64, known: &Checkpoint) -> Result<()> {
-    if known.sequence <= log_ends {
-        return Ok(());
-    }
-    Err(Error::corrupted(format!(
-        "the log ends at operation {log_ends}, but {} were acknowledged: segments are damaged, lost \
-         or put back from an older copy (to accept the loss, remove the folder `index` of the store)",
-        known.sequence
-    )))
-}
-
-/// Whether the index, which belongs to this store, is in step with the log and holds what it says.
-fn agrees(known: &Checkpoint, view: &View, index: &Index) -> Result<bool> {
-    let Some(part) = view
-        .parts
-        .iter()
-        .find(|p| p.segment.number == known.segment)
-    else {
-        return Ok(false);
-    };
-    // The frame that comes next in the log must be the one that comes next in the count.
-    let next = Heads::new(&part.segment, known.offset, part.end).next()?;
-    let in_step = match next {
-        Some((head, _)) => head.sequence == known.sequence + 1,
-        None => part.last_sequence == known.sequence,
-    };
-    Ok(in_step && (known.clean || index.count()? == known.keys))
-}
-
 /// Brings the index from `known` to the end of the log.
-fn replay(view: &View, known: Option<Checkpoint>, store: StoreId, index: &Index) -> Result<()> {
-    let first = known.map_or(1, |known| known.segment);
-    for part in view
-        .parts
-        .iter()
-        .filter(|part| part.segment.number >= first)
-    {
-        let reached = Checkpoint {
-            store,
-            segment: part.segment.number,
-            offset: part.segment.start,
-            sequence: 0,
-            keys: 0,
-            clean: false,
-        };
-        match known {
-            Some(known) if known.segment == part.segment.number => {
-                let mut heads = Heads::new(&part.segment, known.offset, part.end);
-                for_each_batch(&mut heads, |batch| {
-                    let end = batch
-                        .last()
-                        .map(|(_, l)| (l.offset + l.frame_len, l.sequence));
-                    let (offset, sequence) = end.unwrap_or((known.offset, known.sequence));
-                    let news: Vec<_> = batch
-                        .into_iter()
-                        .map(|(head, location)| Latest::of_frame(head, location))
-                        .collect();
-                    let reached = Checkpoint {
-                        offset,
-                        sequence,
-                        ..reached
-                    };
-                    index.apply(&news, reached)
-                })?;
-            }
-            _ => rebuild_part(part, index, reached)?,
+fn replay(catalog: &Catalog, tail: &Tail, index: &Index, known: Position) -> Result<()> {
+    for part in &catalog.sealed {
+        if part.last_sequence <= known.sequence {
+            continue;
+        }
+        if part.segment.header.first_sequence > known.sequence {
+            replay_part(part, index)?;
+        } else {
+            let end = part.segment.file.len()?;
+            replay_frames(&part.segment, index, known, end)?;
         }
     }
-    Ok(())
+    if let Some(Active { segment, end }) = &tail.active {
+        let from = if known.segment == segment.number() {
+            known
+        } else {
+            Position {
+                segment: segment.number(),
+                offset: segment.start,
+                sequence: segment.header.first_sequence - 1,
+                ..known
+            }
+        };
+        replay_frames(segment, index, from, *end)?;
+    }
+    // Also where nothing was to be done: the index then says so.
+    index.apply(&[], tail.position)
 }
 
-/// Puts all that a segment says into the index. The checkpoint passes the segment only with the
-/// last step: a rebuild that is cut short goes on from the segment's start.
-fn rebuild_part(part: &Part, index: &Index, reached: Checkpoint) -> Result<()> {
-    let mut news = Vec::with_capacity(REBUILD_STEP);
+/// Puts the frames behind `from` into the index.
+fn replay_frames(segment: &Segment, index: &Index, from: Position, end: u64) -> Result<()> {
+    let mut heads = Heads::from(segment, from.offset, from.sequence + 1, end);
+    let (mut step, mut reached) = (Vec::new(), from);
+    heads.for_each_batch(|batch| {
+        if let Some((_, location)) = batch.last() {
+            reached.offset = location.offset + location.frame_len;
+            reached.sequence = location.sequence;
+            reached.synced = location.sequence;
+            reached.last_offset = location.offset;
+        }
+        step.extend(news(batch));
+        if let Some((key, latest)) = step.last() {
+            reached.last_hash = entry_hash(key, latest);
+        }
+        if step.len() >= REBUILD_STEP {
+            index.apply(&std::mem::take(&mut step), reached)?;
+        }
+        Ok(())
+    })?;
+    index.apply(&step, reached)
+}
+
+/// Puts all that a sealed segment says into the index. The checkpoint passes the segment only with
+/// the last step: a rebuild that is cut short goes on from the segment's start.
+fn replay_part(part: &Part, index: &Index) -> Result<()> {
+    let segment = &part.segment;
+    let before = segment.header.first_sequence - 1;
+    let start = Position {
+        segment: segment.number(),
+        offset: segment.start,
+        sequence: before,
+        synced: before,
+        last_offset: 0,
+        last_hash: 0,
+    };
+    let mut step = Vec::with_capacity(REBUILD_STEP);
     for entry in part.entries_from(b"") {
-        news.push(entry?);
-        if news.len() == REBUILD_STEP {
-            index.apply(
-                &news,
-                Checkpoint {
-                    sequence: part.segment.first_sequence - 1,
-                    ..reached
-                },
-            )?;
-            news.clear();
+        step.push(entry?);
+        if step.len() == REBUILD_STEP {
+            index.apply(&std::mem::take(&mut step), start)?;
         }
     }
-    let whole = Checkpoint {
-        offset: part.end,
+    let whole = Position {
         sequence: part.last_sequence,
-        ..reached
+        synced: part.last_sequence,
+        ..start
     };
-    index.apply(&news, whole)
+    index.apply(&step, whole)
 }

@@ -9,14 +9,14 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::disk::Medium;
 use super::segment::StoreId;
 use crate::error::{Error, ErrorKind, Result};
-use crate::fs;
 
 pub(super) const NAME: &str = "store.json";
 
 /// The version of the store's layout on disk that this program reads and writes.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct StoreFile {
@@ -42,15 +42,15 @@ impl StoreFile {
         }
     }
 
-    pub(super) fn write(&self, folder: &Path) -> Result<()> {
+    pub(super) fn write(&self, medium: &Medium, folder: &Path) -> Result<()> {
         let mut text = serde_json::to_string_pretty(self)
             .map_err(|e| Error::new(ErrorKind::Io, "can't write store.json").with_source(e))?;
         text.push('\n');
-        fs::write_atomic(&folder.join(NAME), text.as_bytes())
+        medium.write_atomic(&folder.join(NAME), text.as_bytes())
     }
 
     /// Reads the file of the store in `folder`.
-    pub(super) fn read(folder: &Path) -> Result<Self> {
+    pub(super) fn read(medium: &Medium, folder: &Path) -> Result<Self> {
         let path = folder.join(NAME);
         let not_found = |what: &str| {
             Error::new(
@@ -68,27 +68,16 @@ impl StoreFile {
             Err(error) => return Err(Error::io("look at", folder, error)),
             Ok(_) => {}
         }
-        if !path
-            .try_exists()
-            .map_err(|e| Error::io("look at", &path, e))?
-        {
+        let Some(bytes) = medium.read(&path)? else {
             return Err(not_found("is no store: it has no store.json"));
-        }
+        };
         let damaged = || Error::corrupted(format!("{} is damaged", path.display()));
         let value: serde_json::Value =
-            serde_json::from_slice(&fs::read_file(&path)?).map_err(|e| damaged().with_source(e))?;
+            serde_json::from_slice(&bytes).map_err(|e| damaged().with_source(e))?;
         // The version is looked at first: a later format may have other fields.
         match value.get("format").and_then(serde_json::Value::as_u64) {
             Some(format) if format == u64::from(FORMAT) => {}
-            Some(format) => {
-                return Err(Error::new(
-                    ErrorKind::UnsupportedVersion,
-                    format!(
-                        "{} has store format {format}, this program reads format {FORMAT}",
-                        folder.display()
-                    ),
-                ));
-            }
+            Some(format) => return Err(unsupported(folder, format)),
             None => return Err(damaged()),
         }
         let file: Self = serde_json::from_value(value).map_err(|e| damaged().with_source(e))?;
@@ -102,6 +91,19 @@ impl StoreFile {
     pub(super) fn id(&self) -> Option<StoreId> {
         let number = u128::from_str_radix(&self.store, 16).ok()?;
         (self.store.len() == 32).then(|| number.to_be_bytes())
+    }
+}
+
+fn unsupported(folder: &Path, format: u64) -> Error {
+    let folder = folder.display();
+    let error = Error::new(
+        ErrorKind::UnsupportedVersion,
+        format!("{folder} has store format {format}, this program reads format {FORMAT}"),
+    );
+    if format < u64::from(FORMAT) {
+        error.with_hint("latentdb migrate upgrades it; --dry-run says what it would do")
+    } else {
+        error.with_hint("a newer latentdb wrote it: use that one or a later one")
     }
 }
 

@@ -22,7 +22,7 @@ fn readers_beside_a_writer_see_what_was_written_when_they_refresh() {
     reader.refresh().unwrap();
     assert_eq!(content(&reader), expected);
     assert_eq!(content(&fixture.reader()), expected);
-    let error = reader.apply(vec![put("a", b"1")]).unwrap_err();
+    let error = reader.commit(vec![put("a", b"1")]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ReadOnly);
 }
 
@@ -31,13 +31,13 @@ fn a_store_of_a_newer_format_is_refused_by_both_numbers() {
     let fixture = Fixture::new();
     let path = fixture.path().join(store_file::NAME);
     let text = std::fs::read_to_string(&path).unwrap();
-    std::fs::write(&path, text.replace("\"format\": 1", "\"format\": 9")).unwrap();
+    std::fs::write(&path, text.replace("\"format\": 2", "\"format\": 9")).unwrap();
     let error = LocalBackend::open(&fixture.path()).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::UnsupportedVersion);
     assert!(
         error
             .to_string()
-            .ends_with("has store format 9, this program reads format 1")
+            .ends_with("has store format 9, this program reads format 2")
     );
 }
 
@@ -77,22 +77,25 @@ fn what_is_no_store_is_said_to_be_none() {
 fn a_failed_write_stops_all_further_writes_and_no_reads() {
     let fixture = Fixture::new();
     let backend = fixture.open();
-    backend.apply(vec![put("a", b"1")]).unwrap();
+    backend.commit(vec![put("a", b"1")]).unwrap();
     let Role::Writer(writer) = &backend.role else {
         unreachable!("opened for writing")
     };
     // A file that can't be written to stands in for a disk that fails.
-    let segment = Segment::open(fixture.segment(1), 1, fs::open).unwrap();
-    writer.log().active = Arc::new(segment);
+    let file = Medium::system().open(&fixture.segment(1), Access::Read);
+    let segment = Segment::open(file.unwrap(), 1).unwrap();
+    let mut log = writer::locked(&writer.log);
+    log.active.as_mut().unwrap().segment = Arc::new(segment);
+    drop(log);
     assert_eq!(
-        backend.apply(vec![put("b", b"2")]).unwrap_err().kind(),
+        backend.commit(vec![put("b", b"2")]).unwrap_err().kind(),
         ErrorKind::Io
     );
-    let error = backend.apply(vec![put("c", b"3")]).unwrap_err();
+    let error = backend.commit(vec![put("c", b"3")]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Poisoned);
     assert_eq!(backend.get(b"a").unwrap().unwrap().bytes, b"1");
     drop(backend);
-    fixture.open().apply(vec![put("c", b"3")]).unwrap();
+    fixture.open().commit(vec![put("c", b"3")]).unwrap();
     assert_eq!(content(&fixture.open()).len(), 2);
 }
 
@@ -123,6 +126,6 @@ fn threads_that_race_to_make_one_store_leave_a_whole_one() {
     assert_eq!(made, 1);
     LocalBackend::open(&path)
         .unwrap()
-        .apply(vec![put("a", b"1")])
+        .commit(vec![put("a", b"1")])
         .unwrap();
 }

@@ -21,7 +21,7 @@ fn an_index_that_is_missing_older_or_garbage_gives_the_same_answers() {
     let fixture = Fixture::new();
     let backend = fixture.open();
     backend
-        .apply(vec![put("old", b"1"), put("key00", b"2")])
+        .commit(vec![put("old", b"1"), put("key00", b"2")])
         .unwrap();
     drop(backend);
     let older = fixture.killed();
@@ -49,7 +49,7 @@ fn an_index_that_is_missing_older_or_garbage_gives_the_same_answers() {
 fn an_index_of_another_store_is_not_believed() {
     let (one, other) = (Fixture::new(), Fixture::new());
     let expected = fill(&one.open());
-    other.open().apply(vec![put("foreign", b"x")]).unwrap();
+    other.open().commit(vec![put("foreign", b"x")]).unwrap();
     let index = one.path().join(INDEX);
     std::fs::remove_dir_all(&index).unwrap();
     copy_folder(&other.path().join(INDEX), &index);
@@ -60,11 +60,11 @@ fn an_index_of_another_store_is_not_believed() {
 fn a_write_cut_short_at_any_byte_is_moved_to_lost_and_nothing_else_is() {
     let fixture = Fixture::new();
     let backend = fixture.open();
-    backend.apply(vec![put("kept", b"acknowledged")]).unwrap();
+    backend.commit(vec![put("kept", b"acknowledged")]).unwrap();
     let before = fixture.killed();
     let start = std::fs::metadata(before.segment(1)).unwrap().len();
     backend
-        .apply(vec![
+        .commit(vec![
             put("a", b"torn"),
             put("b", b"as well"),
             delete("kept"),
@@ -86,7 +86,7 @@ fn a_write_cut_short_at_any_byte_is_moved_to_lost_and_nothing_else_is() {
         let lost = fs::names(&cut.path().join(LOST)).unwrap();
         let lost = std::fs::read(cut.path().join(LOST).join(&lost[0])).unwrap();
         assert_eq!(lost, &whole[start as usize..end]);
-        opened.apply(vec![put("c", b"goes on")]).unwrap();
+        opened.commit(vec![put("c", b"goes on")]).unwrap();
         drop(opened);
         assert_eq!(cut.open().recovered(), None);
     }
@@ -96,10 +96,10 @@ fn a_write_cut_short_at_any_byte_is_moved_to_lost_and_nothing_else_is() {
 fn a_torn_body_in_the_middle_of_an_unsynced_batch_is_a_torn_write() {
     let fixture = Fixture::new();
     let backend = fixture.open();
-    backend.apply(vec![put("kept", b"acknowledged")]).unwrap();
+    backend.commit(vec![put("kept", b"acknowledged")]).unwrap();
     let before = fixture.killed();
     backend
-        .apply(vec![put("a", &[7; 600]), put("b", &[8; 600])])
+        .commit(vec![put("a", &[7; 600]), put("b", &[8; 600])])
         .unwrap();
     let whole = std::fs::read(fixture.segment(1)).unwrap();
     let body = whole.windows(600).position(|w| w == [7; 600]).unwrap();
