@@ -113,12 +113,17 @@ impl Error {
 
     /// A failed file operation: `doing` is a verb phrase such as "open" or "write to".
     pub(crate) fn io(doing: &str, path: &Path, source: std::io::Error) -> Self {
+        Self::stream(&format!("{doing} {}", path.display()), source)
+    }
+
+    /// As [`io`](Self::io), of what has no path: `doing` is such as "read stdin".
+    pub(crate) fn stream(doing: &str, source: std::io::Error) -> Self {
         use std::io::ErrorKind as Io;
         let kind = match source.kind() {
             Io::StorageFull | Io::QuotaExceeded => ErrorKind::Full,
             _ => ErrorKind::Io,
         };
-        Self::new(kind, format!("can't {doing} {}", path.display())).with_source(source)
+        Self::new(kind, format!("can't {doing}")).with_source(source)
     }
 
     pub(crate) fn invalid(message: impl Into<String>) -> Self {

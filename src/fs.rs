@@ -3,10 +3,13 @@
 //! Invariant: whatever `sync_*` returned `Ok` for survives a power cut.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+
+/// Bytes that are gathered before a file that is written as it goes gets them.
+const WRITE_BUFFER: usize = 1 << 20;
 
 /// Opens an existing file for reading.
 pub(crate) fn open(path: &Path) -> Result<File> {
@@ -38,19 +41,44 @@ pub fn read_file(path: &Path) -> Result<Vec<u8>> {
 /// # Errors
 /// `Io` and `Full`, naming the path.
 pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_target(path, |file| write_all(file, path, bytes))
+}
+
+/// As [`write_file`], for what is too large to be held: `write` writes as it goes, into a buffer.
+/// If it fails, the file is as it was before.
+///
+/// # Errors
+/// `Io` and `Full`; those of `write` keep their kind. All name the path.
+pub fn write_file_with<T>(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> Result<T>,
+) -> Result<T> {
+    write_target(path, |file| {
+        let mut out = BufWriter::with_capacity(WRITE_BUFFER, file);
+        let failed = |e: Error| {
+            let message = format!("can't write {}", path.display());
+            Error::new(e.kind(), message).with_source(e)
+        };
+        let value = write(&mut out).map_err(failed)?;
+        out.flush().map_err(|e| Error::io("write to", path, e))?;
+        Ok(value)
+    })
+}
+
+fn write_target<T>(path: &Path, write: impl FnOnce(&mut File) -> Result<T>) -> Result<T> {
     let target = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
     match std::fs::metadata(&target) {
         Ok(metadata) if !metadata.is_file() && !metadata.is_dir() => {
-            let write = || {
-                OpenOptions::new()
-                    .write(true)
-                    .open(&target)?
-                    .write_all(bytes)
-            };
-            write().map_err(|e| Error::io("write to", path, e))
+            let file = OpenOptions::new().write(true).open(&target);
+            write(&mut file.map_err(|e| Error::io("write to", path, e))?)
         }
-        _ => write_atomic(&target, bytes),
+        _ => replace(&target, write),
     }
+}
+
+fn write_all(file: &mut File, path: &Path, bytes: &[u8]) -> Result<()> {
+    let written = file.write_all(bytes);
+    written.map_err(|e| Error::io("write to", path, e))
 }
 
 pub(crate) fn len(file: &File, path: &Path) -> Result<u64> {
@@ -179,24 +207,32 @@ pub(crate) fn sync_dir(path: &Path) -> Result<()> {
 }
 
 /// Writes a whole file so that `path` holds either what it held before or all of `bytes`.
+pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
+    replace(path, |file| write_all(file, path, bytes))
+}
+
+/// Puts a file under the name `path` once `write` has written it.
 ///
 /// The bytes go to a temporary name in the same folder, are synced, then renamed.
-pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
+fn replace<T>(path: &Path, write: impl FnOnce(&mut File) -> Result<T>) -> Result<T> {
     let temporary = temporary_name(path);
-    let write = || -> std::io::Result<()> {
+    let failed = |e| Error::io("write", path, e);
+    let write = || {
         let mut options = OpenOptions::new();
-        let mut file = options.write(true).create_new(true).open(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
+        let file = options.write(true).create_new(true).open(&temporary);
+        let mut file = file.map_err(failed)?;
+        let value = write(&mut file)?;
+        file.sync_all().map_err(failed)?;
         drop(file);
-        std::fs::rename(&temporary, path)
+        std::fs::rename(&temporary, path).map_err(failed)?;
+        Ok(value)
     };
-    if let Err(error) = write() {
+    let value = write().inspect_err(|_| {
         // Nothing half-written stays; the first error is the one worth telling.
         let _ = std::fs::remove_file(&temporary);
-        return Err(Error::io("write", path, error));
-    }
-    sync_dir(parent_of(path))
+    })?;
+    sync_dir(parent_of(path))?;
+    Ok(value)
 }
 
 /// A name beside `path` that no other process and no other call of this one uses.
@@ -222,6 +258,27 @@ mod tests {
         let error = write_atomic(&target, b"x").unwrap_err();
         assert!(error.to_string().contains("taken"), "{error}");
         assert_eq!(names(folder.path()).unwrap(), ["taken"]);
+    }
+
+    #[test]
+    fn a_file_that_is_written_as_it_goes_appears_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("file");
+        let begin =
+            |out: &mut dyn Write| out.write_all(b"new").map_err(|e| Error::stream("begin", e));
+        write_file(&target, b"old").unwrap();
+        let error = write_file_with(&target, |out| {
+            begin(out)?;
+            Err::<(), _>(Error::corrupted("the rest is lost"))
+        });
+        let error = error.unwrap_err();
+        assert_eq!(error.kind(), crate::error::ErrorKind::Corrupted);
+        assert!(format!("{error:#}").ends_with("/file: the rest is lost"));
+        assert_eq!(read_file(&target).unwrap(), b"old");
+        assert_eq!(names(folder.path()).unwrap(), ["file"]);
+        write_file_with(&target, begin).unwrap();
+        assert_eq!(read_file(&target).unwrap(), b"new");
+        assert_eq!(names(folder.path()).unwrap(), ["file"]);
     }
 
     #[test]

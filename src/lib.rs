@@ -51,6 +51,7 @@
 //! its docs say so: to find ONNX Runtime ([`Runtime::discover`]) and the user's models
 //! ([`Hub::from_env`]).
 
+mod archive;
 pub mod backend;
 mod database;
 mod error;
@@ -66,9 +67,10 @@ mod record;
 mod stats;
 mod store;
 
+pub use archive::{ArchiveReader, write_archive};
 pub use database::{DEFAULT_ENCODER, Database, ForeignLatent, PutOptions, Stored, source_of};
 pub use error::{Error, ErrorKind, Result};
-pub use fs::{read_file, write_file};
+pub use fs::{read_file, write_file, write_file_with};
 pub use half;
 pub use image_io::{ImageFormat, ImageNote, Limits, ReadImage, Resize, read_image, write_image};
 pub use latent::{Latent, LatentShape};

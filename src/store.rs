@@ -164,6 +164,13 @@ impl Store {
         })
     }
 
+    /// Reads the records whose ids begin with `prefix`, in the order of their ids, each as it is asked for. Records
+    /// written while the iteration runs may or may not appear.
+    pub fn records(&self, prefix: &str) -> impl Iterator<Item = Result<Record>> + Send {
+        let entries = self.entries(prefix);
+        entries.map(|entry| self.get(&entry?.header.id))
+    }
+
     /// Lets a store that was opened for reading see what was written since.
     ///
     /// # Errors

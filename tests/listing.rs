@@ -5,13 +5,15 @@ mod support;
 
 use support::{Sandbox, finish, picture};
 
-const COMMANDS: [&str; 10] = [
+const COMMANDS: [&str; 12] = [
     "init",
     "put",
     "get",
     "ls",
     "info",
     "rm",
+    "export",
+    "import",
     "stats",
     "doctor",
     "runtime",

@@ -28,6 +28,19 @@ impl Coding {
         }
     }
 
+    pub(crate) fn from_name(name: &str) -> Result<Self> {
+        match name {
+            "fast" => Ok(Coding::Fast),
+            _ => Err(Error::new(
+                ErrorKind::UnsupportedVersion,
+                format!(
+                    "the coding `{}` is unknown to this version",
+                    name.escape_debug()
+                ),
+            )),
+        }
+    }
+
     /// The number that stands for it in records.
     pub(crate) fn tag(self) -> u8 {
         match self {

@@ -2,8 +2,9 @@
 //!
 //! Invariant: a file appears under its name whole or not at all; a closed pipe ends quietly.
 
+use std::error::Error as _;
 use std::fmt::Write as _;
-use std::io::{ErrorKind as Io, IsTerminal, Write};
+use std::io::{BufWriter, ErrorKind as Io, IsTerminal, Write};
 use std::path::Path;
 
 use latentdb::{Error, ErrorKind, RecordHeader};
@@ -43,6 +44,26 @@ impl<'a> Target<'a> {
             Target::Stdout => to_stdout(bytes),
         }
     }
+
+    /// Lets `write` write as it goes.
+    pub(crate) fn stream<T>(
+        &self,
+        write: impl FnOnce(&mut dyn Write) -> latentdb::Result<T>,
+    ) -> Result<T, Failure> {
+        if let Target::File(path) = self {
+            return Ok(latentdb::write_file_with(path, write)?);
+        }
+        let mut out = BufWriter::new(std::io::stdout().lock());
+        let value = write(&mut out).map_err(|error| {
+            let cause = error.source().and_then(|cause| cause.downcast_ref());
+            match cause.map(std::io::Error::kind) {
+                Some(Io::BrokenPipe) => Failure::ClosedPipe,
+                _ => error.into(),
+            }
+        })?;
+        out.flush().map_err(cant_write)?;
+        Ok(value)
+    }
 }
 
 /// One line of data on stdout.
@@ -53,12 +74,16 @@ pub(crate) fn line(text: &str) -> Result<(), Failure> {
 fn to_stdout(bytes: &[u8]) -> Result<(), Failure> {
     let mut stdout = std::io::stdout().lock();
     let written = stdout.write_all(bytes).and_then(|()| stdout.flush());
-    written.map_err(|error| match error.kind() {
+    written.map_err(cant_write)
+}
+
+fn cant_write(error: std::io::Error) -> Failure {
+    match error.kind() {
         Io::BrokenPipe => Failure::ClosedPipe,
         _ => Error::new(ErrorKind::Io, "can't write to stdout")
             .with_source(error)
             .into(),
-    })
+    }
 }
 
 /// Bytes as people read them: `12.3 KB` is 12,300 bytes.

@@ -2,25 +2,50 @@
 //!
 //! Invariant: nothing is drawn where stderr is no terminal.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 use indicatif::ProgressBar;
 
+use crate::output;
+
 /// What a user bears without a sign.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// How often the sign moves.
+const TICK: Duration = Duration::from_millis(120);
+
 /// Runs `work`, and shows `doing` if it takes longer than a second.
 pub(crate) fn with_spinner<T>(doing: &'static str, work: impl FnOnce() -> T) -> T {
+    watched(|| doing.to_owned(), work)
+}
+
+/// As [`with_spinner`], and shows how many records `work` has counted.
+pub(crate) fn with_count<T>(doing: &'static str, work: impl FnOnce(&AtomicU64) -> T) -> T {
+    let counted = AtomicU64::new(0);
+    let message = || {
+        let records = output::count(counted.load(Ordering::Relaxed), "record");
+        format!("{doing}: {records}")
+    };
+    watched(message, || work(&counted))
+}
+
+fn watched<T>(message: impl Fn() -> String + Send, work: impl FnOnce() -> T) -> T {
     std::thread::scope(|scope| {
         let (done, wait) = channel::<()>();
         scope.spawn(move || {
             if wait.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
                 // indicatif draws on stderr, and only if that is a terminal.
-                let spinner = ProgressBar::new_spinner().with_message(doing);
-                spinner.enable_steady_tick(Duration::from_millis(120));
-                // Ends with an error as soon as the sender is dropped.
-                let _ = wait.recv();
+                let spinner = ProgressBar::new_spinner();
+                loop {
+                    spinner.set_message(message());
+                    spinner.tick();
+                    // Another error comes as soon as the sender is dropped.
+                    if wait.recv_timeout(TICK) != Err(RecvTimeoutError::Timeout) {
+                        break;
+                    }
+                }
                 spinner.finish_and_clear();
             }
         });

@@ -2,7 +2,9 @@
 
 mod completions;
 mod doctor;
+mod export;
 mod get;
+mod import;
 mod info;
 mod init;
 mod ls;
@@ -26,6 +28,8 @@ pub(crate) enum Command {
     Ls(ls::Ls),
     Info(info::Info),
     Rm(rm::Rm),
+    Export(export::Export),
+    Import(import::Import),
     Stats(stats::Stats),
     Doctor(doctor::Doctor),
     Model(model::Model),
@@ -42,6 +46,8 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         Command::Ls(command) => ls::run(&context, &command),
         Command::Info(command) => info::run(&context, &command),
         Command::Rm(command) => rm::run(&context, &command),
+        Command::Export(command) => export::run(&context, &command),
+        Command::Import(command) => import::run(&context, &command),
         Command::Stats(command) => stats::run(&context, &command),
         Command::Doctor(command) => doctor::run(&context, &command),
         Command::Model(command) => model::run(&context, &command),

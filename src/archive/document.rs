@@ -1,0 +1,237 @@
+//! What an archive says of a record beside its values: a JSON object.
+//!
+//! Invariant: `read` gives back the header that `write` was given, field by field, and refuses every other text but
+//! one that says the same.
+
+use serde::{Deserialize, Serialize};
+
+use super::entry::refused;
+use crate::error::{Error, ErrorKind, Result};
+use crate::latent::{Latent, LatentShape};
+use crate::record::{Coding, EncoderStamp, Record, RecordHeader, RecordId, Source};
+
+const FORMAT: &str = "latentdb archive";
+const VERSION: u64 = 1;
+
+/// Values are hashed in pieces of so many.
+const HASHED_VALUES: usize = 4096;
+
+/// What every version begins with.
+#[derive(Deserialize)]
+struct Opening {
+    format: String,
+    version: u64,
+}
+
+/// Version 1. `FORMAT.md` describes the keys.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    format: String,
+    version: u64,
+    id: String,
+    width: u32,
+    height: u32,
+    latent_shape: [u32; 3],
+    latent_space: String,
+    coding: String,
+    encoder: Option<Encoder>,
+    source: Option<File>,
+    preparation: String,
+    created_ms: u64,
+    unknown: Vec<Field>,
+    checksum: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Encoder {
+    name: String,
+    fingerprint: Option<String>,
+    computed: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    name: String,
+    bytes: u64,
+    blake3: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Field {
+    tag: u16,
+    value: String,
+}
+
+/// The JSON of `record`.
+pub(super) fn write(record: &Record) -> Result<Vec<u8>> {
+    let header = &record.header;
+    let shape = header.shape;
+    let document = Document {
+        format: FORMAT.into(),
+        version: VERSION,
+        id: header.id.as_str().into(),
+        width: header.width,
+        height: header.height,
+        latent_shape: [shape.channels, shape.height, shape.width],
+        latent_space: header.latent_space.clone(),
+        coding: header.coding.name().into(),
+        encoder: header.encoder.as_ref().map(|encoder| Encoder {
+            name: encoder.name.clone(),
+            fingerprint: encoder.fingerprint.map(|bytes| hex(&bytes)),
+            computed: encoder.computed.clone(),
+        }),
+        source: header.source.as_ref().map(|source| File {
+            name: source.name.clone(),
+            bytes: source.bytes,
+            blake3: hex(&source.blake3),
+        }),
+        preparation: header.preparation.clone(),
+        created_ms: header.created_ms,
+        unknown: (header.unknown.iter())
+            .map(|(tag, value)| Field {
+                tag: *tag,
+                value: hex(value),
+            })
+            .collect(),
+        checksum: hex(&checksum(header, &record.latent)),
+    };
+    let mut json = serde_json::to_vec_pretty(&document).map_err(|e| {
+        Error::invalid(format!("record `{}` can't be said in JSON", header.id)).with_source(e)
+    })?;
+    json.push(b'\n');
+    Ok(json)
+}
+
+/// The header that the entry `name` holds, and the checksum of the record.
+pub(super) fn read(name: &str, json: &[u8]) -> Result<(RecordHeader, [u8; 32])> {
+    let opening: Opening = parse(name, json)?;
+    if opening.format != FORMAT {
+        let how = format!("is of the format `{}`", opening.format.escape_debug());
+        return Err(refused(name, &format!("{how} instead of `{FORMAT}`")));
+    }
+    if opening.version != VERSION {
+        let how = format!(
+            "has version {}, this program reads version {VERSION}",
+            opening.version
+        );
+        let message = refused(name, &how).to_string();
+        return Err(Error::new(ErrorKind::UnsupportedVersion, message));
+    }
+    let document: Document = parse(name, json)?;
+    let wrong = |error: Error| {
+        let kind = match error.kind() {
+            ErrorKind::UnsupportedVersion => ErrorKind::UnsupportedVersion,
+            _ => ErrorKind::InvalidInput,
+        };
+        let message = refused(name, "is no record's header").to_string();
+        Error::new(kind, message).with_source(error)
+    };
+    document.into_header().map_err(wrong)
+}
+
+fn parse<'a, T: Deserialize<'a>>(name: &str, json: &'a [u8]) -> Result<T> {
+    serde_json::from_slice(json)
+        .map_err(|e| refused(name, "is not the JSON of a record").with_source(e))
+}
+
+impl Document {
+    fn into_header(self) -> Result<(RecordHeader, [u8; 32])> {
+        let [channels, height, width] = self.latent_shape;
+        let encoder = self.encoder.map(|encoder| {
+            let fingerprint = encoder.fingerprint;
+            Ok(EncoderStamp {
+                name: encoder.name,
+                fingerprint: fingerprint
+                    .map(|digits| hash("fingerprint", &digits))
+                    .transpose()?,
+                computed: encoder.computed,
+            })
+        });
+        let source = self.source.map(|source| {
+            Ok(Source {
+                name: source.name,
+                bytes: source.bytes,
+                blake3: hash("BLAKE3 of the source", &source.blake3)?,
+            })
+        });
+        let unknown = (self.unknown.into_iter()).map(|field| {
+            let value = from_hex(&field.value)
+                .ok_or_else(|| not_hex("value of an unknown field", &field.value))?;
+            Ok((field.tag, value))
+        });
+        let header = RecordHeader {
+            id: RecordId::new(self.id)?,
+            width: self.width,
+            height: self.height,
+            shape: LatentShape {
+                channels,
+                height,
+                width,
+            },
+            latent_space: self.latent_space,
+            coding: Coding::from_name(&self.coding)?,
+            encoder: encoder.transpose()?,
+            source: source.transpose()?,
+            preparation: self.preparation,
+            created_ms: self.created_ms,
+            unknown: unknown.collect::<Result<_>>()?,
+        };
+        header.check()?;
+        // Unknown fields with tags that aren't unknown would come back as something else.
+        if RecordHeader::from_fields(&header.to_fields())? != header {
+            return Err(Error::invalid(
+                "an unknown field has the tag of one that is known",
+            ));
+        }
+        Ok((header, hash("checksum", &self.checksum)?))
+    }
+}
+
+/// BLAKE3 over the fields of the header and the values, as a record holds them: the one thing in an archive that
+/// notices a changed bit in a value or a number.
+pub(super) fn checksum(header: &RecordHeader, latent: &Latent) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&header.to_fields());
+    let mut bytes = Vec::with_capacity(2 * HASHED_VALUES);
+    for values in latent.as_slice().chunks(HASHED_VALUES) {
+        bytes.clear();
+        bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+        hasher.update(&bytes);
+    }
+    *hasher.finalize().as_bytes()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let digit = |four: u8| char::from(b"0123456789abcdef"[usize::from(four)]);
+    let digits = bytes.iter().flat_map(|b| [digit(b >> 4), digit(b & 15)]);
+    digits.collect()
+}
+
+fn hash(what: &str, digits: &str) -> Result<[u8; 32]> {
+    let bytes = from_hex(digits).and_then(|bytes| bytes.try_into().ok());
+    bytes.ok_or_else(|| not_hex(what, digits))
+}
+
+fn from_hex(digits: &str) -> Option<Vec<u8>> {
+    let value = |digit: u8| char::from(digit).to_digit(16).map(|value| value as u8);
+    let (pairs, []) = digits.as_bytes().as_chunks::<2>() else {
+        return None;
+    };
+    (pairs.iter())
+        .map(|[high, low]| Some(value(*high)? << 4 | value(*low)?))
+        .collect()
+}
+
+fn not_hex(what: &str, digits: &str) -> Error {
+    /// More of it would fill a screen.
+    const SHOWN: usize = 80;
+    let shown: String = digits.chars().take(SHOWN).collect();
+    Error::invalid(format!(
+        "the {what} `{}` is not the hexadecimal digits it should be",
+        shown.escape_debug()
+    ))
+}

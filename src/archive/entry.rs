@@ -1,0 +1,280 @@
+//! A tar as a stream of named files, in and out.
+//!
+//! Invariant: what is read has the length that its header declares and at most what the reader allows, and the
+//! stream is read to its end; one that ends before the archive's end mark, or goes on after it, is an error.
+//!
+//! Of the crate `tar` only the header is used. Its `Builder` writes the end mark when it is dropped, so that an
+//! archive which broke off would look whole; its `Archive` takes the end of the stream for the end of the archive,
+//! and reads long names of any size into memory.
+
+use std::io::{ErrorKind as Io, Read, Write};
+
+use tar::{EntryType, Header, PaxExtensions};
+
+use crate::error::{Error, ErrorKind, Result};
+
+const BLOCK: usize = 512;
+
+/// The longest name that is read: an encoded id has at most 1.6 KB.
+const MAX_NAME_ENTRY: u64 = 8 << 10;
+
+/// The first point in time, in seconds, that a header's octal digits can't say.
+const END_OF_TIME: u64 = 1 << 33;
+
+/// Writes files into a tar.
+pub(super) struct EntryWriter<W> {
+    out: W,
+}
+
+impl<W: Write> EntryWriter<W> {
+    pub(super) fn new(out: W) -> Self {
+        Self { out }
+    }
+
+    /// Adds a file. `name` is ASCII, `seconds` its time since 1970-01-01 UTC.
+    pub(super) fn append(&mut self, name: &str, seconds: u64, data: &[u8]) -> Result<()> {
+        let mut header = Header::new_ustar();
+        if header.set_path(name).is_err() {
+            // Too long for the header's two fields: a file of its own says it, as GNU tar does.
+            let mut long = Header::new_gnu();
+            fill(&mut long, EntryType::GNULongName, 0);
+            let mark = b"././@LongLink";
+            long.as_old_mut().name[..mark.len()].copy_from_slice(mark);
+            self.put(long, &[name.as_bytes(), b"\0"].concat())?;
+
+            header = Header::new_ustar();
+            let short = &mut header.as_old_mut().name;
+            let length = short.len().min(name.len());
+            short[..length].copy_from_slice(&name.as_bytes()[..length]);
+        }
+        let seconds = if seconds < END_OF_TIME { seconds } else { 0 };
+        fill(&mut header, EntryType::Regular, seconds);
+        self.put(header, data)
+    }
+
+    fn put(&mut self, mut header: Header, data: &[u8]) -> Result<()> {
+        header.set_size(data.len() as u64);
+        header.set_cksum();
+        self.write(header.as_bytes())?;
+        self.write(data)?;
+        self.write(&[0; BLOCK][..padding(data.len() as u64)])
+    }
+
+    /// Writes the end mark. Without it the archive counts as cut off.
+    pub(super) fn finish(mut self) -> Result<()> {
+        self.write(&[0; 2 * BLOCK])?;
+        self.out.flush().map_err(cant_write)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.out.write_all(bytes).map_err(cant_write)
+    }
+}
+
+fn fill(header: &mut Header, entry_type: EntryType, seconds: u64) {
+    header.set_entry_type(entry_type);
+    header.set_mode(0o644);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(seconds);
+}
+
+fn cant_write(error: std::io::Error) -> Error {
+    Error::stream("write the archive", error)
+}
+
+/// Bytes between the end of a file of `size` bytes and the next header.
+fn padding(size: u64) -> usize {
+    (size.next_multiple_of(BLOCK as u64) - size) as usize
+}
+
+/// What the archive says of a file before its bytes.
+pub(super) struct Entry {
+    pub(super) name: String,
+    size: u64,
+}
+
+/// Reads the files of a tar, one after the other.
+pub(super) struct EntryReader<R> {
+    input: R,
+    /// Name of the file that was read last, for messages.
+    last: Option<String>,
+}
+
+impl<R: Read> EntryReader<R> {
+    pub(super) fn new(input: R) -> Self {
+        Self { input, last: None }
+    }
+
+    /// The next file, whose bytes must be read before the one after it; `None` at the end of the archive.
+    pub(super) fn next(&mut self) -> Result<Option<Entry>> {
+        let mut long_name: Option<String> = None;
+        loop {
+            let Some(header) = self.header()? else {
+                return match long_name {
+                    None => self.check_end().map(|()| None),
+                    Some(name) => Err(refused(&name, "has a name and no content")),
+                };
+            };
+            let name = String::from_utf8_lossy(&header.path_bytes()).into_owned();
+            let size = header
+                .entry_size()
+                .map_err(|e| refused(&name, "has a size that is no number").with_source(e))?;
+            // What would overflow when it is rounded up to blocks.
+            if size > u64::MAX - BLOCK as u64 {
+                return Err(too_large(&name, size, u64::MAX - BLOCK as u64));
+            }
+            let entry = Entry { name, size };
+            match header.entry_type() {
+                EntryType::Regular => {
+                    let name = long_name.unwrap_or(entry.name);
+                    return Ok(Some(Entry { name, size }));
+                }
+                EntryType::GNULongName => {
+                    let name = self.read(&entry, MAX_NAME_ENTRY)?;
+                    let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
+                    long_name = Some(String::from_utf8_lossy(name).into_owned());
+                }
+                EntryType::XHeader => {
+                    let records = self.read(&entry, MAX_NAME_ENTRY)?;
+                    long_name = pax_path(&entry.name, &records)?.or(long_name);
+                }
+                other => {
+                    let name = long_name.unwrap_or(entry.name);
+                    let how = format!("is {}: only regular files may be in it", describe(other));
+                    return Err(refused(&name, &how));
+                }
+            }
+        }
+    }
+
+    /// The bytes of `entry`. Memory is taken as bytes arrive, whatever the entry declares.
+    pub(super) fn read(&mut self, entry: &Entry, limit: u64) -> Result<Vec<u8>> {
+        if entry.size > limit {
+            return Err(too_large(&entry.name, entry.size, limit));
+        }
+        let mut bytes = Vec::new();
+        let mut input = (&mut self.input).take(entry.size);
+        input.read_to_end(&mut bytes).map_err(cant_read)?;
+        if bytes.len() as u64 != entry.size {
+            return Err(Error::corrupted(format!(
+                "the archive ends early: the entry `{}` has {} of {} bytes",
+                entry.name.escape_debug(),
+                bytes.len(),
+                entry.size
+            )));
+        }
+        self.last = Some(entry.name.clone());
+        self.fill(&mut [0; BLOCK][..padding(entry.size)])?;
+        Ok(bytes)
+    }
+
+    /// The next header; `None` if it is the first half of the end mark.
+    fn header(&mut self) -> Result<Option<Header>> {
+        let mut header = Header::new_old();
+        self.fill(header.as_mut_bytes())?;
+        if header.as_bytes() == &[0; BLOCK] {
+            return Ok(None);
+        }
+        let mut right = header.clone();
+        right.set_cksum();
+        if header.cksum().ok() != right.cksum().ok() {
+            return Err(match &self.last {
+                Some(last) => Error::corrupted(format!(
+                    "what follows the entry `{}` of the archive is no header of an entry",
+                    last.escape_debug()
+                )),
+                None => Error::invalid("the bytes are no tar archive"),
+            });
+        }
+        Ok(Some(header))
+    }
+
+    /// Reads the second half of the end mark, and what pads the archive to a larger block.
+    fn check_end(&mut self) -> Result<()> {
+        let mut block = [0; BLOCK];
+        self.fill(&mut block)?;
+        loop {
+            if block != [0; BLOCK] {
+                return Err(Error::invalid(
+                    "the archive goes on after its end mark: only one archive can be read at a time",
+                ));
+            }
+            match self.input.read(&mut block) {
+                Ok(0) => return Ok(()),
+                // What was read before is zero.
+                Ok(_) => {}
+                Err(error) if error.kind() == Io::Interrupted => {}
+                Err(error) => return Err(cant_read(error)),
+            }
+        }
+    }
+
+    fn fill(&mut self, buffer: &mut [u8]) -> Result<()> {
+        let filled = self.input.read_exact(buffer);
+        filled.map_err(|error| match (error.kind(), &self.last) {
+            (Io::UnexpectedEof, Some(last)) => Error::corrupted(format!(
+                "the archive ends early, after the entry `{}`",
+                last.escape_debug()
+            )),
+            (Io::UnexpectedEof, None) => {
+                Error::corrupted("the archive ends early, before its first entry")
+            }
+            _ => cant_read(error),
+        })
+    }
+}
+
+/// The path that pax records give to the next entry.
+fn pax_path(name: &str, records: &[u8]) -> Result<Option<String>> {
+    let mut path = None;
+    for record in PaxExtensions::new(records) {
+        let record =
+            record.map_err(|e| refused(name, "has a malformed pax record").with_source(e))?;
+        match record.key_bytes() {
+            b"path" => path = Some(String::from_utf8_lossy(record.value_bytes()).into_owned()),
+            // It would override the header's; only files of 8 GiB and more need it.
+            b"size" => return Err(refused(name, "gives a size by a pax record")),
+            _ => {}
+        }
+    }
+    Ok(path)
+}
+
+fn describe(entry_type: EntryType) -> String {
+    let known = match entry_type {
+        EntryType::Link => "a hard link",
+        EntryType::Symlink => "a symbolic link",
+        EntryType::Char | EntryType::Block => "a device",
+        EntryType::Directory => "a folder",
+        EntryType::Fifo => "a pipe",
+        EntryType::GNUSparse => "a sparse file",
+        other => {
+            let byte = char::from(other.as_byte());
+            return format!("of the type `{}`", byte.escape_debug());
+        }
+    };
+    known.into()
+}
+
+/// The error about the entry `name`, as in "is a link".
+pub(super) fn refused(name: &str, how: &str) -> Error {
+    Error::invalid(format!(
+        "the archive's entry `{}` {how}",
+        name.escape_debug()
+    ))
+}
+
+fn too_large(name: &str, size: u64, limit: u64) -> Error {
+    Error::new(
+        ErrorKind::LimitExceeded,
+        format!(
+            "the archive's entry `{}` declares {size} bytes, more than the {limit} allowed",
+            name.escape_debug()
+        ),
+    )
+}
+
+fn cant_read(error: std::io::Error) -> Error {
+    Error::stream("read the archive", error)
+}
