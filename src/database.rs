@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::backend::{LocalBackend, Mode};
+use crate::backend::{LocalBackend, Mode, OpenOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image_io::{Limits, ReadImage, Resize, read_image};
 use crate::latent::Latent;
@@ -90,9 +90,13 @@ impl Database {
                 format!("the model `{encoder}` has no encoder"),
             ));
         }
-        let properties = [(ENCODER_PROPERTY.to_owned(), encoder.to_owned())];
-        LocalBackend::create_with(path.as_ref(), properties.into())?;
+        Self::make(path.as_ref(), encoder)?;
         Ok(Self::open(path)?.with_hub(hub))
+    }
+
+    fn make(path: &Path, encoder: &str) -> Result<()> {
+        let properties = [(ENCODER_PROPERTY.to_owned(), encoder.to_owned())];
+        LocalBackend::create_with(path, properties.into())
     }
 
     /// Opens the database in the folder `path` for reading and writing.
@@ -100,7 +104,15 @@ impl Database {
     /// # Errors
     /// As [`LocalBackend::open`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        Ok(Self::of(LocalBackend::open(path.as_ref())?))
+        Self::open_with(path, &OpenOptions::default())
+    }
+
+    /// As [`open`](Self::open), with `options`.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_with(path: impl AsRef<Path>, options: &OpenOptions) -> Result<Self> {
+        Ok(Self::of(LocalBackend::open_with(path.as_ref(), options)?))
     }
 
     /// Opens the database in the folder `path`, made first if nothing is there.
@@ -108,12 +120,20 @@ impl Database {
     /// # Errors
     /// As [`create`](Self::create) and [`open`](Self::open).
     pub fn open_or_create(path: impl AsRef<Path>) -> Result<Self> {
-        match Self::open(&path) {
+        Self::open_or_create_with(path, &OpenOptions::default())
+    }
+
+    /// As [`open_or_create`](Self::open_or_create), with `options`.
+    ///
+    /// # Errors
+    /// As [`open_or_create`](Self::open_or_create).
+    pub fn open_or_create_with(path: impl AsRef<Path>, options: &OpenOptions) -> Result<Self> {
+        match Self::open_with(&path, options) {
             Err(error) if error.kind() == ErrorKind::StoreNotFound && !path.as_ref().is_file() => {
-                match Self::create(&path, DEFAULT_ENCODER) {
-                    // Another process was faster.
-                    Err(error) if error.kind() == ErrorKind::StoreExists => Self::open(path),
-                    other => other,
+                match Self::make(path.as_ref(), DEFAULT_ENCODER) {
+                    // Another process may have been faster.
+                    Err(error) if error.kind() != ErrorKind::StoreExists => Err(error),
+                    _ => Self::open_with(path, options),
                 }
             }
             other => other,

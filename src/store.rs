@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use crate::backend::{Backend, Durability, Item, LocalBackend, Mode, Operation};
+use crate::backend::{Backend, Compaction, Durability, Item, LocalBackend, Mode, Operation};
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::{Record, RecordHeader, RecordId};
 
@@ -169,6 +169,15 @@ impl Store {
     pub fn records(&self, prefix: &str) -> impl Iterator<Item = Result<Record>> + Send {
         let entries = self.entries(prefix);
         entries.map(|entry| self.get(&entry?.header.id))
+    }
+
+    /// Gives back the space of what was replaced and deleted, where it is worth it. Reads and writes
+    /// go on meanwhile. `progress` gets the bytes looked through so far and those that will be.
+    ///
+    /// # Errors
+    /// What [`Backend::compact`] says.
+    pub fn compact(&self, progress: &mut dyn FnMut(u64, u64)) -> Result<Compaction> {
+        self.backend.compact(progress)
     }
 
     /// Lets a store that was opened for reading see what was written since.

@@ -5,7 +5,7 @@ mod support;
 
 use support::{Sandbox, finish, picture};
 
-const COMMANDS: [&str; 12] = [
+const COMMANDS: [&str; 14] = [
     "init",
     "put",
     "get",
@@ -15,6 +15,8 @@ const COMMANDS: [&str; 12] = [
     "export",
     "import",
     "stats",
+    "compact",
+    "migrate",
     "doctor",
     "runtime",
     "completions",

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::{Backend, Durability, Entries, Entry, Item, Operation, check_batch};
+use super::{Backend, Compaction, Durability, Entries, Entry, Item, Operation, check_batch};
 use crate::error::Result;
 
 #[derive(Debug, Clone)]
@@ -69,6 +69,10 @@ impl Backend for MemoryBackend {
             };
         }
         Ok(())
+    }
+
+    fn compact(&self, _progress: &mut dyn FnMut(u64, u64)) -> Result<Compaction> {
+        Ok(Compaction::default())
     }
 
     fn scan(&self, prefix: &[u8], from: &[u8]) -> Entries<'_> {

@@ -21,7 +21,7 @@ mod contract_tests;
 pub(crate) mod local;
 mod memory;
 
-pub use local::{Compaction, LocalBackend};
+pub use local::{LocalBackend, Migration, OpenOptions};
 pub use memory::MemoryBackend;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -122,6 +122,17 @@ pub struct Entry {
     pub stored_bytes: u64,
 }
 
+/// What compaction did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Compaction {
+    /// Files that were rewritten.
+    pub files: u64,
+    /// Their bytes before.
+    pub bytes_before: u64,
+    /// Bytes of what is in their place.
+    pub bytes_after: u64,
+}
+
 /// Entries in the order of their keys.
 pub type Entries<'a> = Box<dyn Iterator<Item = Result<Entry>> + Send + 'a>;
 
@@ -151,6 +162,14 @@ pub trait Backend: Send + Sync {
     /// # Errors
     /// `Poisoned`, `Full` and `Io`.
     fn flush(&self) -> Result<()>;
+
+    /// Gives back the space of what was replaced and deleted, where it is worth it. `progress` gets
+    /// the bytes looked through so far and those that will be.
+    ///
+    /// # Errors
+    /// `ReadOnly`; `Corrupted` at the first damaged item, which stays as it is; `Full` if there is
+    /// no room for the copy; `Poisoned` and `Io`.
+    fn compact(&self, progress: &mut dyn FnMut(u64, u64)) -> Result<Compaction>;
 
     /// The entries whose keys begin with `prefix` and are not less than `from`.
     fn scan(&self, prefix: &[u8], from: &[u8]) -> Entries<'_>;

@@ -17,16 +17,18 @@ use super::heads::Heads;
 use super::index::Move;
 use super::segment::{self, Compacted, Header, Location, Segment};
 use super::writer::{Writer, locked};
+use crate::backend::Compaction;
 use crate::error::{Error, Result};
 use crate::fs;
 
 /// Garbage in a segment, as a part of its frames, from which `compact` rewrites it.
 const WORTHWHILE: f64 = 0.05;
 
-/// Garbage in all segments from which compaction begins by itself, as a part of their frames and
-/// in bytes: it then takes the segments that are this much garbage.
+/// Garbage in all segments from which compaction begins by itself, as a part of their frames: it
+/// then takes the segments that are this much garbage. In bytes, it must be a quarter of a full
+/// segment.
 const TOO_MUCH: f64 = 0.5;
-const TOO_MUCH_BYTES: u64 = 64 << 20;
+const QUARTER: u64 = 4;
 
 /// Segments smaller than this part of a full one are put together.
 const SMALL: u64 = 4;
@@ -34,17 +36,6 @@ const SMALL: u64 = 4;
 /// Bytes that are written at once, and entries that the index takes at once.
 const WRITE: usize = 1 << 20;
 const MOVES: usize = 4096;
-
-/// What compaction did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Compaction {
-    /// Segments that were rewritten.
-    pub segments: u64,
-    /// Bytes of their files before.
-    pub bytes_before: u64,
-    /// Bytes of the files in their place.
-    pub bytes_after: u64,
-}
 
 /// The frames that stay of a group of segments.
 struct Plan {
@@ -83,13 +74,14 @@ impl Writer {
         };
         let sealed = self.sealed.read().unwrap_or_else(PoisonError::into_inner);
         let all: u64 = sealed.iter().map(Part::frame_bytes).sum();
-        if all < TOO_MUCH_BYTES {
+        let least = self.settings.segment_bytes / QUARTER;
+        if all < least {
             return Ok(());
         }
         let live = self.index().live_bytes();
         let live: u64 = sealed.iter().map(|part| live_of(part, &live)).sum();
         let garbage = all.saturating_sub(live);
-        if garbage < TOO_MUCH_BYTES || (garbage as f64) < TOO_MUCH * all as f64 {
+        if garbage < least || (garbage as f64) < TOO_MUCH * all as f64 {
             return Ok(());
         }
         let parts = sealed.clone();
@@ -130,8 +122,8 @@ impl Writer {
         };
         for part in parts {
             let stays = live_of(part, &live);
-            let small = merge && part.frame_bytes() < self.segment_bytes / SMALL;
-            if !(small || garbage(part)) || bytes + stays > self.segment_bytes {
+            let small = merge && part.frame_bytes() < self.settings.segment_bytes / SMALL;
+            if !(small || garbage(part)) || bytes + stays > self.settings.segment_bytes {
                 close(&mut group);
                 bytes = 0;
             }
@@ -191,7 +183,7 @@ impl Writer {
         })?;
         sum.bytes_after += part.segment.file.len()?;
         for old in group {
-            sum.segments += 1;
+            sum.files += 1;
             sum.bytes_before += old.segment.file.len()?;
             let mut segments = self
                 .segments

@@ -352,6 +352,17 @@ impl<'a> Change<'a> {
     }
 }
 
+/// The last operation in the index of a store of format 1, if that can be read.
+pub(super) fn last_of_format_1(folder: &Path, store: StoreId) -> Option<u64> {
+    // Opening would make a folder where there is none.
+    let index = folder.is_dir().then(|| Index::open(folder).ok())??;
+    let bytes = guarded("read its checkpoint", || index.tree().get(CHECKPOINT)).ok()??;
+    // Store, segment (u32), offset and sequence number (u64 each), and more.
+    let (known, rest) = bytes.split_first_chunk::<16>()?;
+    let sequence = rest.get(12..20)?.first_chunk()?;
+    (*known == store && bytes.len() == 45).then(|| u64::from_le_bytes(*sequence))
+}
+
 fn not_begun() -> Error {
     Error::corrupted("the index has no checkpoint")
 }

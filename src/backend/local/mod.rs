@@ -13,6 +13,7 @@ mod frame;
 mod heads;
 mod index;
 mod log;
+mod migrate;
 mod recovery;
 mod segment;
 mod space;
@@ -27,12 +28,12 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::{Backend, Durability, Entries, Entry, Item, Operation};
+use super::{Backend, Compaction, Durability, Entries, Entry, Item, Operation};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fs;
-pub use compaction::Compaction;
 use disk::{Access, Medium};
 use footer::Latest;
+pub use migrate::Migration;
 use segment::{Header, Segment, StoreId};
 use store_file::StoreFile;
 use view::View;
@@ -65,12 +66,31 @@ enum Role {
     },
 }
 
-/// What tests may set.
+/// How a store is opened for writing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OpenOptions {
+    /// Whether a write that finds more than half of the segments' bytes to be garbage, and at least
+    /// 64 MiB, rewrites some of them before it returns: at most a segment's 256 MiB at a time. On
+    /// unless told otherwise; [`LocalBackend::compact`] does it when it is called.
+    pub automatic_compaction: bool,
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        Self {
+            automatic_compaction: true,
+        }
+    }
+}
+
+/// What tests may set besides.
 #[derive(Clone)]
 struct Settings {
     medium: Medium,
     segment_bytes: u64,
     ballast_bytes: u64,
+    options: OpenOptions,
 }
 
 impl Default for Settings {
@@ -79,6 +99,7 @@ impl Default for Settings {
             medium: Medium::system(),
             segment_bytes: log::SEGMENT_BYTES,
             ballast_bytes: space::BALLAST_BYTES,
+            options: OpenOptions::default(),
         }
     }
 }
@@ -136,10 +157,22 @@ impl LocalBackend {
     /// `StoreNotFound`, `UnsupportedVersion`; `Locked` if another process writes to it;
     /// `Corrupted` if segments are missing or damaged at places that a crash can't explain; `Io`.
     pub fn open(path: &Path) -> Result<Self> {
-        Self::open_with(path, &Settings::default())
+        Self::open_with(path, &OpenOptions::default())
     }
 
-    fn open_with(path: &Path, settings: &Settings) -> Result<Self> {
+    /// As [`open`](Self::open), with `options`.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_with(path: &Path, options: &OpenOptions) -> Result<Self> {
+        let settings = Settings {
+            options: options.clone(),
+            ..Settings::default()
+        };
+        Self::open_set(path, &settings)
+    }
+
+    fn open_set(path: &Path, settings: &Settings) -> Result<Self> {
         let medium = settings.medium.clone();
         let (file, id) = read_store_file(&medium, path)?;
         let lock = take_lock(&path.join(LOCK))?;
@@ -187,17 +220,6 @@ impl LocalBackend {
             recovered: None,
             _lock: None,
         })
-    }
-
-    /// Rewrites the segments in which a twentieth or more was replaced or deleted, without that, and
-    /// puts small ones together. Reads and writes go on meanwhile; killed at any point, it loses
-    /// nothing. `progress` gets the bytes looked through so far and those that will be.
-    ///
-    /// # Errors
-    /// `ReadOnly`; `Corrupted` at the first damaged record, which stays as it is; `Full` if there is
-    /// no room for the copy; `Poisoned` and `Io`.
-    pub fn compact(&self, progress: &mut dyn FnMut(u64, u64)) -> Result<Compaction> {
-        self.writer()?.compact(progress)
     }
 
     /// The folder of the store.
@@ -308,6 +330,12 @@ impl Backend for LocalBackend {
             Role::Writer(writer) => writer.flush(),
             Role::Reader(_) | Role::NoRoom { .. } => Ok(()),
         }
+    }
+
+    /// Rewrites the segments in which a twentieth or more is garbage, and puts small ones together.
+    /// Reads and writes go on meanwhile; killed at any point, it loses nothing.
+    fn compact(&self, progress: &mut dyn FnMut(u64, u64)) -> Result<Compaction> {
+        self.writer()?.compact(progress)
     }
 
     fn scan(&self, prefix: &[u8], from: &[u8]) -> Entries<'_> {

@@ -49,9 +49,57 @@ impl StoreFile {
         medium.write_atomic(&folder.join(NAME), text.as_bytes())
     }
 
-    /// Reads the file of the store in `folder`.
+    /// Reads the file of the store in `folder`, which must have the present format.
     pub(super) fn read(medium: &Medium, folder: &Path) -> Result<Self> {
-        let path = folder.join(NAME);
+        let format = Self::format(medium, folder)?;
+        if format < FORMAT {
+            let error = unsupported(folder, format.into());
+            return Err(
+                error.with_hint("latentdb migrate upgrades it; --dry-run says what it would do")
+            );
+        }
+        Self::any_format(medium, folder)
+    }
+
+    /// The format of the store in `folder`: the present one or an older one.
+    pub(super) fn format(medium: &Medium, folder: &Path) -> Result<u32> {
+        let bytes = Self::bytes(medium, folder)?;
+        // The format is looked at first: a later one may have other fields.
+        let value: Result<serde_json::Value, _> = serde_json::from_slice(&bytes);
+        let value = value.map_err(|e| damaged(folder).with_source(e))?;
+        let format = value.get("format").and_then(serde_json::Value::as_u64);
+        match format.ok_or_else(|| damaged(folder))? {
+            format if format > u64::from(FORMAT) => {
+                let error = unsupported(folder, format);
+                Err(error.with_hint("a newer latentdb wrote it: use that one or a later one"))
+            }
+            0 => Err(damaged(folder)),
+            format => Ok(format as u32),
+        }
+    }
+
+    /// Reads what the file says apart from the format.
+    pub(super) fn any_format(medium: &Medium, folder: &Path) -> Result<Self> {
+        let file: Result<Self, _> = serde_json::from_slice(&Self::bytes(medium, folder)?);
+        let file = file.map_err(|e| damaged(folder).with_source(e))?;
+        if file.application != APPLICATION || file.id().is_none() {
+            return Err(damaged(folder));
+        }
+        Ok(file)
+    }
+
+    /// Says that the store in `folder` has the format `to`, and nothing else anew.
+    pub(super) fn raise_format(medium: &Medium, folder: &Path, to: u32) -> Result<()> {
+        let mut file = Self::any_format(medium, folder)?;
+        file.format = to;
+        file.write(medium, folder)
+    }
+
+    /// The file's bytes.
+    ///
+    /// # Errors
+    /// `StoreNotFound` where there is no store.
+    pub(super) fn bytes(medium: &Medium, folder: &Path) -> Result<Vec<u8>> {
         let not_found = |what: &str| {
             Error::new(
                 ErrorKind::StoreNotFound,
@@ -68,23 +116,8 @@ impl StoreFile {
             Err(error) => return Err(Error::io("look at", folder, error)),
             Ok(_) => {}
         }
-        let Some(bytes) = medium.read(&path)? else {
-            return Err(not_found("is no store: it has no store.json"));
-        };
-        let damaged = || Error::corrupted(format!("{} is damaged", path.display()));
-        let value: serde_json::Value =
-            serde_json::from_slice(&bytes).map_err(|e| damaged().with_source(e))?;
-        // The version is looked at first: a later format may have other fields.
-        match value.get("format").and_then(serde_json::Value::as_u64) {
-            Some(format) if format == u64::from(FORMAT) => {}
-            Some(format) => return Err(unsupported(folder, format)),
-            None => return Err(damaged()),
-        }
-        let file: Self = serde_json::from_value(value).map_err(|e| damaged().with_source(e))?;
-        if file.application != APPLICATION || file.id().is_none() {
-            return Err(damaged());
-        }
-        Ok(file)
+        let bytes = medium.read(&folder.join(NAME))?;
+        bytes.ok_or_else(|| not_found("is no store: it has no store.json"))
     }
 
     /// The store's id; `None` if the digits are none.
@@ -94,17 +127,16 @@ impl StoreFile {
     }
 }
 
+fn damaged(folder: &Path) -> Error {
+    Error::corrupted(format!("{} is damaged", folder.join(NAME).display()))
+}
+
 fn unsupported(folder: &Path, format: u64) -> Error {
     let folder = folder.display();
-    let error = Error::new(
+    Error::new(
         ErrorKind::UnsupportedVersion,
         format!("{folder} has store format {format}, this program reads format {FORMAT}"),
-    );
-    if format < u64::from(FORMAT) {
-        error.with_hint("latentdb migrate upgrades it; --dry-run says what it would do")
-    } else {
-        error.with_hint("a newer latentdb wrote it: use that one or a later one")
-    }
+    )
 }
 
 /// 128 bits that no other store has: the standard library's hash keys come from the system's

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 
 use super::catalog::{Catalog, Part};
@@ -38,7 +39,9 @@ pub(super) struct Writer {
     committed: Condvar,
     /// Held while segments are compacted.
     pub(super) compacting: Mutex<()>,
-    pub(super) segment_bytes: u64,
+    /// Whether that is done where a write leaves too much garbage.
+    compacts: AtomicBool,
+    pub(super) settings: Settings,
 }
 
 #[derive(Default)]
@@ -73,7 +76,7 @@ impl Writer {
         store: StoreId,
         settings: &Settings,
     ) -> Result<(Self, Option<String>)> {
-        let (medium, segment_bytes) = (&settings.medium, settings.segment_bytes);
+        let medium = &settings.medium;
         let space = Space::new(medium, folder, settings.ballast_bytes);
         if !space.make_room()? {
             return Err(Error::new(
@@ -106,7 +109,7 @@ impl Writer {
             next_number: catalog.next_number,
             position: tail.position,
             unsynced_bytes: 0,
-            segment_bytes,
+            segment_bytes: settings.segment_bytes,
             poisoned: false,
         };
         let writer = Self {
@@ -120,7 +123,8 @@ impl Writer {
             queue: Mutex::default(),
             committed: Condvar::new(),
             compacting: Mutex::new(()),
-            segment_bytes,
+            compacts: settings.options.automatic_compaction.into(),
+            settings: settings.clone(),
         };
         Ok((writer, tail.cut))
     }
@@ -174,6 +178,13 @@ impl Writer {
         });
         loop {
             if let Some(result) = locked(&slot).take() {
+                drop(queue);
+                if result.is_ok() && self.compacts.load(Ordering::Relaxed) {
+                    // The batch is safe either way. What is in the way now will be next time, too:
+                    // `compact` tells what it is.
+                    let done = self.compact_a_little();
+                    self.compacts.fetch_and(done.is_ok(), Ordering::Relaxed);
+                }
                 return result;
             }
             if queue.busy {

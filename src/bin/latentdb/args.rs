@@ -51,6 +51,9 @@ pub(crate) struct Global {
     /// The library of ONNX Runtime, or the folder it lies in
     #[arg(long, global = true, help_heading = GLOBAL, value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub(crate) onnxruntime: Option<PathBuf>,
+    /// Leave the space of what was replaced or removed alone until `compact` is run
+    #[arg(long, global = true, help_heading = GLOBAL)]
+    pub(crate) no_auto_compact: bool,
     /// Say on stderr what is done, and on which execution provider
     #[arg(short, long, global = true, help_heading = GLOBAL)]
     pub(crate) verbose: bool,

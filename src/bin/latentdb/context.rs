@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use latentdb::backend::OpenOptions;
 use latentdb::{Database, Error, ErrorKind, Hub, HubOptions, ModelsFolder};
 
 use crate::args::Global;
@@ -60,17 +61,25 @@ impl Context {
 
     /// The database for writing; made if it isn't there.
     pub(crate) fn open_or_create(&self) -> latentdb::Result<Database> {
-        self.opened(Database::open_or_create)
+        let options = self.open_options();
+        self.opened(|path| Database::open_or_create_with(path, &options))
     }
 
     /// The database for writing; it must be there.
     pub(crate) fn open(&self) -> latentdb::Result<Database> {
-        self.opened(Database::open)
+        let options = self.open_options();
+        self.opened(|path| Database::open_with(path, &options))
     }
 
     /// The database for reading; needs no lock, and never makes a store.
     pub(crate) fn open_read_only(&self) -> latentdb::Result<Database> {
         self.opened(Database::open_read_only)
+    }
+
+    fn open_options(&self) -> OpenOptions {
+        let mut options = OpenOptions::default();
+        options.automatic_compaction = !self.global.no_auto_compact;
+        options
     }
 
     fn opened(

@@ -31,6 +31,34 @@ pub(crate) fn with_count<T>(doing: &'static str, work: impl FnOnce(&AtomicU64) -
     watched(message, || work(&counted))
 }
 
+/// How much of the work is done.
+#[derive(Default)]
+pub(crate) struct Share(AtomicU64, AtomicU64);
+
+impl Share {
+    pub(crate) fn set(&self, done: u64, total: u64) {
+        self.0.store(done, Ordering::Relaxed);
+        self.1.store(total, Ordering::Relaxed);
+    }
+}
+
+/// As [`with_spinner`], and shows how many bytes of how many `work` has done.
+pub(crate) fn with_share<T>(doing: &'static str, work: impl FnOnce(&Share) -> T) -> T {
+    let share = Share::default();
+    let message = || {
+        let [done, total] = [&share.0, &share.1].map(|n| n.load(Ordering::Relaxed));
+        if total == 0 {
+            return doing.to_owned();
+        }
+        format!(
+            "{doing}: {} of {}",
+            output::bytes(done),
+            output::bytes(total)
+        )
+    };
+    watched(message, || work(&share))
+}
+
 fn watched<T>(message: impl Fn() -> String + Send, work: impl FnOnce() -> T) -> T {
     std::thread::scope(|scope| {
         let (done, wait) = channel::<()>();

@@ -3,6 +3,7 @@
 //! Here is what the tests share, and a history of random steps against a map.
 
 mod access;
+mod compaction;
 mod crash;
 mod damage;
 
@@ -21,7 +22,10 @@ fn settings() -> Settings {
     Settings {
         segment_bytes: SEGMENT,
         ballast_bytes: 0,
-        ..Settings::default()
+        options: OpenOptions {
+            automatic_compaction: false,
+        },
+        medium: Medium::system(),
     }
 }
 
@@ -43,7 +47,7 @@ impl Fixture {
     }
 
     fn open(&self) -> LocalBackend {
-        LocalBackend::open_with(&self.path(), &settings()).unwrap()
+        LocalBackend::open_set(&self.path(), &settings()).unwrap()
     }
 
     fn reader(&self) -> LocalBackend {

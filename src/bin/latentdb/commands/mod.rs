@@ -1,5 +1,6 @@
 //! The commands, one file each: its arguments, and one function that carries them out.
 
+mod compact;
 mod completions;
 mod doctor;
 mod export;
@@ -8,6 +9,7 @@ mod import;
 mod info;
 mod init;
 mod ls;
+mod migrate;
 mod model;
 mod put;
 mod rm;
@@ -31,6 +33,8 @@ pub(crate) enum Command {
     Export(export::Export),
     Import(import::Import),
     Stats(stats::Stats),
+    Compact(compact::Compact),
+    Migrate(migrate::Migrate),
     Doctor(doctor::Doctor),
     Model(model::Model),
     Runtime(runtime::Runtime),
@@ -49,6 +53,8 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         Command::Export(command) => export::run(&context, &command),
         Command::Import(command) => import::run(&context, &command),
         Command::Stats(command) => stats::run(&context, &command),
+        Command::Compact(command) => compact::run(&context, &command),
+        Command::Migrate(command) => migrate::run(&context, &command),
         Command::Doctor(command) => doctor::run(&context, &command),
         Command::Model(command) => model::run(&context, &command),
         Command::Runtime(command) => runtime::run(&command),
