@@ -1,7 +1,8 @@
 //! How far into the log the index reaches, and the file that vouches for it after a close in order.
 //!
 //! Invariant: the file `closed` is there only while no writer has the store open, and was written
-//! after the index was on the medium: an index that says the same needn't be looked through.
+//! after the index was on the medium: an index that says the same needn't be looked through. Under
+//! the name `opened` it no longer vouches for the index, but still for operations in the log.
 
 use std::path::Path;
 
@@ -11,8 +12,9 @@ use super::disk::Medium;
 use super::segment::StoreId;
 use crate::error::{Error, Result};
 
-/// The file's name in the store's folder.
+/// The file's name in the store's folder, and its name while a writer is at work.
 pub(super) const CLOSED: &str = "closed";
+pub(super) const OPENED: &str = "opened";
 
 /// Where the log stands after some operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,29 +93,52 @@ impl Checkpoint {
     }
 }
 
-/// The checkpoint at which the store in `folder` was closed in order, if nothing was done since.
-pub(super) fn closed_at(medium: &Medium, folder: &Path) -> Result<Option<Checkpoint>> {
-    let Some(bytes) = medium.read(&folder.join(CLOSED))? else {
-        return Ok(None);
+/// What is known of a store from its last close in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct LastClose {
+    /// What the index said, if no writer was at work since.
+    pub(super) closed: Option<Checkpoint>,
+    /// The last operation that was on the medium.
+    pub(super) synced: u64,
+}
+
+/// Reads what the last close of `store` in `folder` left.
+pub(super) fn last_close(medium: &Medium, folder: &Path, store: StoreId) -> Result<LastClose> {
+    let read = |name: &str| -> Result<Option<Checkpoint>> {
+        let bytes = medium.read(&folder.join(name))?;
+        Ok(bytes
+            .and_then(|bytes| checked(&bytes))
+            .filter(|c| c.store == store))
     };
-    let checked = bytes.split_last_chunk::<8>().and_then(|(content, sum)| {
-        let fits = XxHash3_64::oneshot(content) == u64::from_le_bytes(*sum);
-        Checkpoint::from_bytes(content).filter(|_| fits)
-    });
-    Ok(checked)
+    let (closed, opened) = (read(CLOSED)?, read(OPENED)?);
+    let synced = closed.iter().chain(&opened).map(|c| c.position.synced);
+    Ok(LastClose {
+        closed,
+        synced: synced.max().unwrap_or(0),
+    })
+}
+
+fn checked(bytes: &[u8]) -> Option<Checkpoint> {
+    let (content, checksum) = bytes.split_last_chunk::<8>()?;
+    let fits = XxHash3_64::oneshot(content) == u64::from_le_bytes(*checksum);
+    Checkpoint::from_bytes(content).filter(|_| fits)
 }
 
 /// Says that the store in `folder` was closed in order at `checkpoint`.
 pub(super) fn write_closed(medium: &Medium, folder: &Path, checkpoint: &Checkpoint) -> Result<()> {
     let mut bytes = checkpoint.to_bytes();
     bytes.extend_from_slice(&XxHash3_64::oneshot(&bytes).to_le_bytes());
-    medium.write_atomic(&folder.join(CLOSED), &bytes)
+    medium.write_atomic(&folder.join(CLOSED), &bytes)?;
+    medium.remove(&folder.join(OPENED))
 }
 
-/// Takes that back, durably, before anything changes.
-pub(super) fn remove_closed(medium: &Medium, folder: &Path) -> Result<()> {
-    medium.remove(&folder.join(CLOSED))?;
-    medium.sync_dir(folder)
+/// Says, durably, that a writer is at work in `folder`, before anything changes.
+pub(super) fn mark_opened(medium: &Medium, folder: &Path, last: &LastClose) -> Result<()> {
+    if last.closed.is_some() {
+        medium.rename(&folder.join(CLOSED), &folder.join(OPENED))
+    } else {
+        Ok(())
+    }
 }
 
 /// # Errors
@@ -128,7 +153,6 @@ pub(super) fn check_log_reaches(log_ends: u64, synced: u64) -> Result<()> {
          lost or put back from an older copy"
     ))
     .with_hint(
-        "latentdb verify says where; to accept the loss, remove the file `closed` and the folder \
-         `index` of the store",
+        "latentdb verify says where; latentdb repair saves what is left",
     ))
 }

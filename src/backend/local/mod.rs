@@ -272,10 +272,9 @@ fn read_store_file(medium: &Medium, path: &Path) -> Result<(StoreFile, StoreId)>
 /// The log of the store `id` in the folder `path` as it is now.
 fn read_view(medium: &Medium, path: &Path, id: StoreId) -> Result<View> {
     // Asked first: a log only grows.
-    let closed = checkpoint::closed_at(medium, path)?.filter(|c| c.store == id);
+    let last = checkpoint::last_close(medium, path, id)?;
     let view = View::open(medium, &path.join(SEGMENTS), id)?;
-    let synced = closed.map_or(0, |c| c.position.synced);
-    checkpoint::check_log_reaches(view.last_sequence(), synced)?;
+    checkpoint::check_log_reaches(view.last_sequence(), last.synced)?;
     Ok(view)
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::catalog::{Catalog, Part, check_tail};
-use super::checkpoint::{Checkpoint, Position, check_log_reaches};
+use super::checkpoint::{Checkpoint, LastClose, Position, check_log_reaches};
 use super::disk::{Access, Medium};
 use super::footer::Latest;
 use super::frame::Head;
@@ -31,15 +31,9 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// Opens the index in `folder`, which was left in order at `closed`, if at all.
-    pub(super) fn open(
-        folder: &Path,
-        store: StoreId,
-        catalog: &Catalog,
-        closed: Option<Checkpoint>,
-    ) -> Self {
-        let witness = |checkpoint: &Checkpoint| checkpoint.position.synced;
-        let synced = closed.as_ref().map_or(0, witness);
+    /// Opens the index in `folder`.
+    pub(super) fn open(folder: &Path, store: StoreId, catalog: &Catalog, last: &LastClose) -> Self {
+        let synced = last.synced;
         let index = Index::open(folder).ok();
         let found = index.and_then(|index| Some((index.checkpoint()?, index)));
         let Some((checkpoint, index)) = found.filter(|(known, _)| known.store == store) else {
@@ -50,10 +44,10 @@ impl Known {
         };
         let agrees = checkpoint.compacted == catalog.newest_compacted()
             && lies_in(catalog, &checkpoint.position).unwrap_or(false)
-            && (closed == Some(checkpoint) || index.is_sound().unwrap_or(false));
+            && (last.closed == Some(checkpoint) || index.is_sound().unwrap_or(false));
         Self {
             level: agrees.then_some((index, checkpoint)),
-            synced: synced.max(witness(&checkpoint)),
+            synced: synced.max(checkpoint.position.synced),
         }
     }
 }

@@ -86,12 +86,12 @@ impl Writer {
         }
         let segments_folder = folder.join(SEGMENTS);
         let catalog = Catalog::open(medium, &segments_folder, store)?;
-        let closed = checkpoint::closed_at(medium, folder)?.filter(|c| c.store == store);
-        checkpoint::remove_closed(medium, folder)?;
+        let last = checkpoint::last_close(medium, folder, store)?;
+        checkpoint::mark_opened(medium, folder, &last)?;
         remove_leftovers(medium, &segments_folder, &catalog)?;
 
         let index_folder = folder.join(INDEX);
-        let known = Known::open(&index_folder, store, &catalog, closed);
+        let known = Known::open(&index_folder, store, &catalog, &last);
         let tail = recovery::find_tail(medium, &catalog, &known, &folder.join(LOST))?;
         let index = recovery::level_index(&catalog, &tail, known, store, &index_folder)?;
         // Without ballast a store works as well, until the disk is full.

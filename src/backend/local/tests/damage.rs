@@ -93,6 +93,12 @@ fn a_log_that_lost_its_end_is_damage_and_not_a_shorter_log() {
         error.to_string().contains("1, but 2 were acknowledged"),
         "{error}"
     );
+    // Nor is it one when asked again, and not without an index.
+    std::fs::remove_dir_all(fixture.path().join(INDEX)).unwrap();
+    for _ in 0..2 {
+        assert!(LocalBackend::open(&fixture.path()).is_err());
+        assert!(LocalBackend::open_read_only(&fixture.path()).is_err());
+    }
 }
 
 #[test]
