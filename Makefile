@@ -11,13 +11,15 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 RUNTIME = $$(mkdir -p "$$TARGET" && cd "$$TARGET" && pwd)/onnxruntime
 # A folder of images for `make demo`.
 IMAGES ?=
+# A folder of latents (.npy) for `make bench-read`; without one it makes some.
+LATENTS ?=
 
-export TARGET IMAGES
+export TARGET IMAGES LATENTS
 export PYTHONDONTWRITEBYTECODE = 1
 # Set before ONNX Runtime is loaded, this keeps its published builds from sending telemetry.
 export ORT_DISABLE_TELEMETRY = 1
 
-.PHONY: help setup demo test check bench golden need-cargo need-python
+.PHONY: help setup demo test check bench bench-peers bench-read bench-scale golden need-cargo need-python
 .DEFAULT_GOAL := help
 
 help:
@@ -27,6 +29,9 @@ help:
 	@echo 'make test               all tests: the library, the program, the examples, the installer'
 	@echo 'make check              formatting, lints, documentation; no test is run'
 	@echo 'make bench              how fast put and get are'
+	@echo 'make bench-peers        latentdb beside redb, fjall, LMDB and plain files (5 GB of disk, ten minutes)'
+	@echo 'make bench-read         reading latents back, beside .safetensors and .npz; LATENTS=DIR, PYTHON=one with NumPy'
+	@echo 'make bench-scale        10,000 to 1,000,000 small records: opening, memory, listing, reading'
 	@echo 'make golden             graphs of full-size models beside torch: differences, seconds, memory (an hour, 4 GB)'
 
 setup: need-python
@@ -49,6 +54,17 @@ check: need-cargo
 
 bench: need-cargo setup
 	ORT_DYLIB_PATH="$(RUNTIME)" $(CARGO) bench --locked
+
+# Linux only, as they read /proc. docs/benchmarks.md says what each of them measures.
+bench-peers: need-cargo
+	$(CARGO) run --locked --release -p latentdb-peers --bin peers -- --rounds 3 --folder "$$TARGET/bench-peers"
+
+bench-read: need-cargo
+	$(CARGO) build --locked --release -p latentdb-peers --bin read_latents
+	taskset -c 0 "$$TARGET/release/read_latents" --python "$(PYTHON)" $${LATENTS:+--latents "$$LATENTS"} --folder "$$TARGET/bench-read"
+
+bench-scale: need-cargo
+	$(CARGO) run --locked --release -p latentdb-peers --bin scale -- --folder "$$TARGET/bench-scale"
 
 golden: need-cargo setup
 	$(CARGO) build --locked --release

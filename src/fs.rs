@@ -134,6 +134,7 @@ pub(crate) fn read_exact_at(
 }
 
 /// Writes all of `bytes` at `offset`.
+#[cfg(feature = "pull")]
 pub(crate) fn write_all_at(file: &File, path: &Path, bytes: &[u8], offset: u64) -> Result<()> {
     io::write_all_at(file, bytes, offset).map_err(|e| Error::io("write to", path, e))
 }

@@ -73,7 +73,9 @@ impl Latent {
                 data.len()
             )));
         }
-        if let Some(at) = data.iter().position(|v| !v.is_finite()) {
+        if !all_finite(&data) {
+            let at = data.iter().position(|v| !v.is_finite());
+            let at = at.expect("one of them is not finite");
             return Err(Error::invalid(format!(
                 "value {at} of the latent of shape {shape} is {}: only finite values are kept",
                 data[at]
@@ -105,6 +107,12 @@ impl Latent {
         )
         .expect("the number of values is the shape's, see Latent::new")
     }
+}
+
+/// Whether every value is finite. Without an early exit, because such a loop runs on vectors.
+fn all_finite(values: &[f16]) -> bool {
+    let finite = |all: bool, value: &f16| all & value.is_finite();
+    values.iter().fold(true, finite)
 }
 
 impl std::fmt::Debug for Latent {

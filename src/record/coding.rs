@@ -3,7 +3,10 @@
 //! Invariant: every finite f16 comes back with the same 16 bits, and no payload is more than 1 %
 //! (plus a few bytes) larger than the raw values. The only user of `zstd`.
 
+use std::cell::RefCell;
+
 use half::f16;
+use zstd::bulk::{Compressor, Decompressor};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::latent::{Latent, LatentShape};
@@ -66,20 +69,29 @@ const ZSTD_LEVEL: i32 = 3;
 /// more values than this for each of its bytes is refused before anything is allocated.
 const MAX_VALUES_PER_BYTE: usize = 128 * 1024 / 4;
 
+thread_local! {
+    // Making a context of zstd takes longer than decompressing a latent of 512x512 pixels does.
+    static COMPRESSOR: RefCell<Option<Compressor<'static>>> = const { RefCell::new(None) };
+    static DECOMPRESSOR: RefCell<Decompressor<'static>> = RefCell::default();
+}
+
 /// Splits `latent` into planes and compresses them: the length of the first frame (u32), then the
 /// frames of the high and of the low bytes.
 pub(crate) fn compress(latent: &Latent) -> Result<Vec<u8>> {
     let values = latent.as_slice();
-    let planes = [
-        values.iter().map(|v| (v.to_bits() >> 8) as u8).collect(),
-        values
-            .iter()
-            .map(|v| v.to_bits() as u8)
-            .collect::<Vec<u8>>(),
-    ];
-    let [high, low] = planes.map(|plane| zstd::bulk::compress(&plane, ZSTD_LEVEL));
-    let failed = |e| Error::new(ErrorKind::Io, "zstd can't compress the latent").with_source(e);
-    let (high, low) = (high.map_err(failed)?, low.map_err(failed)?);
+    let high: Vec<u8> = values.iter().map(|v| (v.to_bits() >> 8) as u8).collect();
+    let low: Vec<u8> = values.iter().map(|v| v.to_bits() as u8).collect();
+    let frames = COMPRESSOR.with_borrow_mut(|compressor| {
+        let compressor = match compressor {
+            Some(compressor) => compressor,
+            None => compressor.insert(Compressor::new(ZSTD_LEVEL)?),
+        };
+        Ok((compressor.compress(&high)?, compressor.compress(&low)?))
+    });
+    let failed = |e: std::io::Error| {
+        Error::new(ErrorKind::Io, "zstd can't compress the latent").with_source(e)
+    };
+    let (high, low) = frames.map_err(failed)?;
 
     let first = u32::try_from(high.len())
         .map_err(|_| Error::invalid("the latent is too large for one record"))?;
@@ -102,7 +114,8 @@ pub(crate) fn decompress(shape: LatentShape, payload: &[u8]) -> Result<Latent> {
         if values / MAX_VALUES_PER_BYTE > frame.len() {
             return Err(damaged());
         }
-        let plane = zstd::bulk::decompress(frame, values)
+        let plane = DECOMPRESSOR
+            .with_borrow_mut(|decompressor| decompressor.decompress(frame, values))
             .map_err(|e| Error::corrupted("zstd can't decompress the latent").with_source(e))?;
         if plane.len() == values {
             Ok(plane)
