@@ -82,7 +82,12 @@ fn guarded<T>(doing: &str, call: impl FnOnce() -> sled::Result<T>) -> Result<T> 
 
 impl Index {
     pub(super) fn open(folder: &Path) -> Result<Self> {
-        let config = sled::Config::new().path(folder).cache_capacity(CACHE_BYTES);
+        // Without a thread that writes every now and then: what a killed process hadn't written of
+        // the index, the log has.
+        let config = sled::Config::new()
+            .path(folder)
+            .cache_capacity(CACHE_BYTES)
+            .flush_every_ms(None);
         let deadline = Instant::now() + LOCK_PATIENCE;
         let db = loop {
             match guarded("open", || config.open()) {

@@ -21,6 +21,10 @@ use crate::error::{Error, ErrorKind, Result};
 /// A segment is sealed before it grows beyond this, unless one batch alone is larger.
 pub(super) const SEGMENT_BYTES: u64 = 256 << 20;
 
+/// The buffer that frames are gathered in is kept up to this size: fresh memory for each write would
+/// cost as much as the copying.
+const MAX_BUFFER: usize = 4 << 20;
+
 /// What isn't synced at once is synced once it is this much.
 const MAX_UNSYNCED_BYTES: u64 = 64 << 20;
 
@@ -33,6 +37,7 @@ pub(super) struct Log {
     pub(super) next_number: u32,
     pub(super) position: Position,
     pub(super) unsynced_bytes: u64,
+    pub(super) buffer: Vec<u8>,
     pub(super) segment_bytes: u64,
     pub(super) poisoned: bool,
 }
@@ -100,7 +105,9 @@ impl Log {
         sync: bool,
     ) -> Result<Vec<(Vec<u8>, Latest)>> {
         let (segment, start) = self.active()?;
-        let mut out = Vec::with_capacity(bytes as usize);
+        let mut out = std::mem::take(&mut self.buffer);
+        out.clear();
+        out.reserve(bytes as usize);
         let mut news = Vec::new();
         let mut position = self.position;
         for batch in batches {
@@ -145,6 +152,9 @@ impl Log {
         }
         self.position = position;
         self.unsynced_bytes += out.len() as u64;
+        if out.capacity() <= MAX_BUFFER {
+            self.buffer = out;
+        }
         if sync || self.unsynced_bytes > MAX_UNSYNCED_BYTES {
             self.sync_active(&segment)?;
         }

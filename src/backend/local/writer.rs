@@ -109,6 +109,7 @@ impl Writer {
             next_number: catalog.next_number,
             position: tail.position,
             unsynced_bytes: 0,
+            buffer: Vec::new(),
             segment_bytes: settings.segment_bytes,
             poisoned: false,
         };
