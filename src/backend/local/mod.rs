@@ -151,6 +151,9 @@ impl LocalBackend {
 
     /// Opens the store at `path` for reading and writing.
     ///
+    /// Each segment's file stays open, one for every 256 MiB: a process that opens a large store must
+    /// be allowed that many.
+    ///
     /// Where the disk is so full that the index can't be opened, reads work and writes end in `Full`.
     ///
     /// # Errors

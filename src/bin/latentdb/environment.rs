@@ -1,6 +1,6 @@
-//! What must be in the environment before ONNX Runtime is loaded.
+//! What the process is given before work begins: variables that ONNX Runtime reads, and open files.
 //!
-//! Invariant: what the user has set stays as it is.
+//! Invariant: variables that the user has set stay as they are.
 
 /// - Published builds of ONNX Runtime send telemetry and keep a device id in the user's cache folder unless this
 ///   is set by then; switching telemetry off through its interface comes too late.
@@ -34,6 +34,22 @@ pub(crate) fn prepare() {
     // Returns only if it fails: then the work is still worth doing.
     let _ = again.arg0(name).args(arguments).exec();
 }
+
+/// Allows as many open files as the system does: a store keeps each of its segments open, and the usual 1,024 would
+/// end at 256 GB.
+#[cfg(unix)]
+pub(crate) fn allow_open_files() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Where it is refused, a store that needs more says so when it is opened.
+    let _ = setrlimit(Resource::Nofile, limit);
+}
+
+/// Windows counts no open files.
+#[cfg(not(unix))]
+pub(crate) fn allow_open_files() {}
 
 /// Windows has no such telemetry in the library itself, another allocator, and no way to replace a process.
 #[cfg(not(unix))]

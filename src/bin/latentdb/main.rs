@@ -15,6 +15,7 @@ use clap::Parser;
 
 fn main() -> std::process::ExitCode {
     environment::prepare();
+    environment::allow_open_files();
     let args = args::Args::parse();
     report::exit_code(commands::run(args))
 }
