@@ -30,6 +30,9 @@ const ENTRY_PREFIX: usize = 28;
 /// Bounds sled's page cache; entries of a million records fit.
 const CACHE_BYTES: u64 = 64 << 20;
 
+/// Entries that go into an empty index in one step.
+const FILL_STEP: usize = 4096;
+
 /// sled gives its lock up a moment after it was dropped.
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -155,10 +158,29 @@ impl Index {
         value.map(|bytes| read_entry(&bytes)).transpose()
     }
 
-    /// Makes an empty index that of `store`, whose newest compacted segment is `compacted`.
-    pub(super) fn begin(&self, store: StoreId, compacted: u32, position: Position) -> Result<()> {
+    /// Fills an empty index of `store`, whose newest compacted segment is `compacted`, with the
+    /// entries that exist at `position`, each key once. It has no checkpoint until all are in.
+    pub(super) fn fill(
+        &self,
+        entries: impl Iterator<Item = Result<(Vec<u8>, Latest)>>,
+        store: StoreId,
+        compacted: u32,
+        position: Position,
+    ) -> Result<()> {
         let mut state = self.state();
-        *state = Change::new(self.tree(), &state).commit(store, position, compacted)?;
+        let mut change = Change::new(self.tree(), &state);
+        let mut step = 0;
+        for entry in entries {
+            let (key, latest) = entry?;
+            change.insert(&key, &latest);
+            step += 1;
+            if step == FILL_STEP {
+                step = 0;
+                let batch = std::mem::take(&mut change.batch);
+                guarded("write", || self.tree().apply_batch(batch))?;
+            }
+        }
+        *state = change.commit(store, position, compacted)?;
         Ok(())
     }
 
@@ -314,18 +336,25 @@ impl<'a> Change<'a> {
             *live = live.saturating_sub(before.location.frame_len);
             self.touched.push(before.location.segment);
         }
-        if let Some(after) = latest {
-            self.keys += 1;
-            let entry = write_entry(after);
-            self.digest = self.digest.wrapping_add(hash(key, &entry));
-            *self.live.entry(after.location.segment).or_default() += after.location.frame_len;
-            self.touched.push(after.location.segment);
-            self.batch.insert(entry_key(key), entry);
-        } else {
-            self.batch.remove(entry_key(key));
+        match latest {
+            Some(after) => self.insert(key, after),
+            None => self.batch.remove(entry_key(key)),
         }
         self.changed.insert(key.to_vec(), latest.cloned());
         Ok(())
+    }
+
+    /// Inserts the entry of a key that has none.
+    fn insert(&mut self, key: &[u8], latest: &Latest) {
+        self.keys += 1;
+        let entry = write_entry(latest);
+        self.digest = self.digest.wrapping_add(hash(key, &entry));
+        let segment = latest.location.segment;
+        *self.live.entry(segment).or_default() += latest.location.frame_len;
+        if self.touched.last() != Some(&segment) {
+            self.touched.push(segment);
+        }
+        self.batch.insert(entry_key(key), entry);
     }
 
     fn commit(mut self, store: StoreId, position: Position, compacted: u32) -> Result<State> {

@@ -15,9 +15,10 @@ use super::heads::{Heads, news};
 use super::index::{Index, entry_hash};
 use super::log::Active;
 use super::segment::{Location, Segment, StoreId};
+use super::view::merge;
 use crate::error::{Error, Result};
 
-/// Entries that go into the index in one step when it is rebuilt.
+/// Entries that go into the index in one step when it catches up.
 const REBUILD_STEP: usize = 4096;
 
 /// The index as it was left.
@@ -97,14 +98,7 @@ pub(super) fn find_tail(
         let sequence = catalog.next_sequence() - 1;
         check_log_reaches(sequence, synced)?;
         let sealed = catalog.sealed.last();
-        let end = Position {
-            segment: sealed.map_or(0, |part| part.segment.number()),
-            offset: 0,
-            sequence,
-            synced: sequence,
-            last_offset: 0,
-            last_hash: 0,
-        };
+        let end = start_of(sealed.map_or(0, |part| part.segment.number()), 0, sequence);
         return Ok(Tail {
             active: None,
             position: known.filter(|k| k.sequence == sequence).unwrap_or(end),
@@ -112,14 +106,7 @@ pub(super) fn find_tail(
         });
     };
     let first = segment.header.first_sequence;
-    let start = Position {
-        segment: segment.number(),
-        offset: segment.start,
-        sequence: first - 1,
-        synced: first - 1,
-        last_offset: 0,
-        last_hash: 0,
-    };
+    let start = start_of(segment.number(), segment.start, first - 1);
     // Where the index knows of what wasn't synced, a power cut may have taken that.
     let from = known
         .filter(|k| k.segment == start.segment && k.synced == k.sequence)
@@ -241,17 +228,25 @@ pub(super) fn level_index(
         std::fs::remove_dir_all(folder).map_err(|e| Error::io("remove", folder, e))?;
     }
     let index = Index::open(folder)?;
-    let nothing = Position {
-        segment: 0,
-        offset: 0,
-        sequence: 0,
-        synced: 0,
+    let last = catalog.sealed.last();
+    let number = last.map_or(0, |part| part.segment.number());
+    let sealed = start_of(number, 0, catalog.next_sequence() - 1);
+    let entries = merge(catalog.sealed.iter().map(|part| part.entries_from(b"")));
+    index.fill(entries, store, catalog.newest_compacted(), sealed)?;
+    replay(catalog, tail, &index, sealed)?;
+    Ok(index)
+}
+
+/// A position before any frame that is known.
+fn start_of(segment: u32, offset: u64, sequence: u64) -> Position {
+    Position {
+        segment,
+        offset,
+        sequence,
+        synced: sequence,
         last_offset: 0,
         last_hash: 0,
-    };
-    index.begin(store, catalog.newest_compacted(), nothing)?;
-    replay(catalog, tail, &index, nothing)?;
-    Ok(index)
+    }
 }
 
 /// Brings the index from `known` to the end of the log.
@@ -271,12 +266,8 @@ fn replay(catalog: &Catalog, tail: &Tail, index: &Index, known: Position) -> Res
         let from = if known.segment == segment.number() {
             known
         } else {
-            Position {
-                segment: segment.number(),
-                offset: segment.start,
-                sequence: segment.header.first_sequence - 1,
-                ..known
-            }
+            let first = segment.header.first_sequence;
+            start_of(segment.number(), segment.start, first - 1)
         };
         replay_frames(segment, index, from, *end)?;
     }
@@ -312,14 +303,7 @@ fn replay_frames(segment: &Segment, index: &Index, from: Position, end: u64) -> 
 fn replay_part(part: &Part, index: &Index) -> Result<()> {
     let segment = &part.segment;
     let before = segment.header.first_sequence - 1;
-    let start = Position {
-        segment: segment.number(),
-        offset: segment.start,
-        sequence: before,
-        synced: before,
-        last_offset: 0,
-        last_hash: 0,
-    };
+    let start = start_of(segment.number(), segment.start, before);
     let mut step = Vec::with_capacity(REBUILD_STEP);
     for entry in part.entries_from(b"") {
         step.push(entry?);
