@@ -37,7 +37,7 @@ const FILL_STEP: usize = 4096;
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 
 /// On a full disk sled can wait for ever for its own writes.
-const CLOSE_PATIENCE: Duration = Duration::from_secs(60);
+const CLOSE_PATIENCE: Duration = Duration::from_mins(1);
 
 pub(super) struct Index {
     folder: PathBuf,

@@ -193,7 +193,7 @@ fn cut_behind(medium: &Medium, segment: &Segment, end: u64, lost: &Path) -> Resu
     segment.file.read_at(&mut torn, end)?;
     medium.create_dir(lost)?;
     let names = medium.names(lost)?;
-    let name = (1..)
+    let name = (1..=u32::MAX)
         .map(|n| format!("{:08}-{end}-{n}.torn", segment.number()))
         .find(|name| !names.contains(name));
     let kept = lost.join(name.unwrap_or_default());

@@ -265,7 +265,7 @@ impl Writer {
         let result = self.append(&mut log, batches, sync);
         drop(log);
         for request in accepted {
-            request.answer(result.as_ref().map(|()| ()).map_err(Error::again));
+            request.answer(result.as_ref().copied().map_err(Error::again));
         }
     }
 
@@ -326,7 +326,7 @@ fn remove_leftovers(medium: &Medium, folder: &Path, catalog: &Catalog) -> Result
     let names = medium.names(folder)?;
     let temporary = names
         .iter()
-        .filter(|n| n.starts_with('.') && n.ends_with(".tmp"));
+        .filter(|n| n.starts_with('.') && n.strip_suffix(".tmp").is_some());
     let mut leftovers: Vec<_> = temporary.map(|name| folder.join(name)).collect();
     if !catalog.superseded.is_empty() {
         // The name of what supersedes them must be on the medium before theirs go.
