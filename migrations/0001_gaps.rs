@@ -25,7 +25,7 @@ pub(super) fn run(medium: &Medium, folder: &Path, store: StoreId) -> Result<()> 
     // The index of format 1 is the only one who knows how far the log went. Format 2 makes a new
     // one, so it is asked now.
     let acknowledged = index::last_of_format_1(&folder.join(INDEX), store);
-    let view = View::open(medium, &segments, store)?;
+    let view = View::open(medium, &segments, store, acknowledged.unwrap_or(0))?;
     check_log_reaches(view.last_sequence(), acknowledged.unwrap_or(0))?;
 
     let before = StoreFile::bytes(medium, folder)?;

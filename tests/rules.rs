@@ -40,7 +40,8 @@ fn module(path: &Path) -> String {
 fn library() -> Vec<(PathBuf, String)> {
     let mut files = sources("src");
     files.retain(|(path, _)| {
-        let tests = path.to_str().unwrap().ends_with("tests.rs");
+        let tests = path.to_str().unwrap().ends_with("tests.rs")
+            || path.components().any(|part| part.as_os_str() == "tests");
         !path.starts_with("src/bin") && !tests
     });
     files

@@ -98,7 +98,7 @@ impl Catalog {
             sealed: Vec::with_capacity(segments.len()),
             active: None,
             superseded: Vec::new(),
-            next_number: numbers.iter().max().map_or(1, |number| number + 1),
+            next_number: numbers.iter().max().map_or(1, |n| n.saturating_add(1)),
         };
         segments.sort_by_key(|s| (s.header.first_sequence, Reverse(s.number())));
         let mut rest = segments.into_iter().peekable();
@@ -123,13 +123,15 @@ impl Catalog {
                     ),
                 ));
             }
+            let last = rest.peek().is_none() && segment.header.compacted.is_none();
             match Footer::open(&segment)? {
-                Some(footer) => catalog.sealed.push(Part::of(segment, footer)),
-                None if rest.peek().is_none() && segment.header.compacted.is_none() => {
-                    catalog.active = Some(segment);
+                // Only a segment behind it tells that a footer was synced.
+                Some(footer) if !last || footer.is_whole()? => {
+                    catalog.sealed.push(Part::of(segment, footer));
                 }
+                _ if last => catalog.active = Some(segment),
                 // The footer is damaged; the frames say the same.
-                None => catalog.sealed.push(Part::scan(&segment)?),
+                _ => catalog.sealed.push(Part::scan(&segment)?),
             }
         }
         Ok(catalog)
@@ -137,7 +139,9 @@ impl Catalog {
 
     /// The operation after those of the sealed segments.
     pub(super) fn next_sequence(&self) -> u64 {
-        self.sealed.last().map_or(1, |part| part.last_sequence + 1)
+        self.sealed
+            .last()
+            .map_or(1, |part| part.last_sequence.saturating_add(1))
     }
 
     /// The number of the newest segment that compaction made; 0 if there is none.
@@ -195,8 +199,12 @@ impl Part {
     /// # Errors
     /// `Corrupted` if valid frames follow invalid bytes.
     pub(super) fn scan(segment: &Arc<Segment>) -> Result<Self> {
-        let size = segment.file.len()?;
-        let mut heads = Heads::new(segment, size);
+        Self::scan_to(segment, segment.file.len()?)
+    }
+
+    /// The same of what lies before `end`.
+    pub(super) fn scan_to(segment: &Arc<Segment>, end: u64) -> Result<Self> {
+        let mut heads = Heads::new(segment, end);
         let (mut map, mut last_sequence) = (BTreeMap::new(), segment.header.first_sequence - 1);
         let mut frames = 0;
         let end = heads.for_each_batch(|batch| {

@@ -134,11 +134,13 @@ pub(super) fn write_closed(medium: &Medium, folder: &Path, checkpoint: &Checkpoi
 
 /// Says, durably, that a writer is at work in `folder`, before anything changes.
 pub(super) fn mark_opened(medium: &Medium, folder: &Path, last: &LastClose) -> Result<()> {
-    if last.closed.is_some() {
-        medium.rename(&folder.join(CLOSED), &folder.join(OPENED))
-    } else {
-        Ok(())
+    for left in medium.unfinished(folder, CLOSED)? {
+        medium.remove(&left)?;
     }
+    if last.closed.is_some() {
+        return medium.rename(&folder.join(CLOSED), &folder.join(OPENED));
+    }
+    Ok(())
 }
 
 /// # Errors

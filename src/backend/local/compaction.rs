@@ -348,7 +348,8 @@ impl Output<'_> {
 /// Bytes of frames in `part` that compaction would keep.
 fn live_of(part: &Part, live: &BTreeMap<u32, u64>) -> u64 {
     let retained = part.segment.header.compacted.map_or(0, |c| c.retained);
-    live.get(&part.segment.number()).copied().unwrap_or(0) + retained
+    let live = live.get(&part.segment.number()).copied();
+    live.unwrap_or(0).saturating_add(retained)
 }
 
 fn is_garbage(frames: u64, live: u64, threshold: f64) -> bool {

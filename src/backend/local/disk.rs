@@ -159,10 +159,20 @@ impl Medium {
         read().map(Some).map_err(|e| Error::io("read", path, e))
     }
 
+    /// Files in `folder` that an interrupted [`write_atomic`](Self::write_atomic) of a file whose name
+    /// begins with `name` left.
+    pub(super) fn unfinished(&self, folder: &Path, name: &str) -> Result<Vec<PathBuf>> {
+        let names = self.names(folder)?;
+        let left = names.iter().filter(|n| is_unfinished(n, name));
+        Ok(left.map(|n| folder.join(n)).collect())
+    }
+
     /// Writes a whole file so that `path` holds, also after a power cut, what it held before or all of `bytes`.
     pub(super) fn write_atomic(&self, path: &Path, bytes: &[u8]) -> Result<()> {
         let temporary = fs::temporary_name(path);
         let write = || {
+            // A process of the same number may have been killed here; in a container many are.
+            self.remove(&temporary)?;
             let file = self.open(&temporary, Access::Create)?;
             file.write_at(bytes, 0)?;
             file.sync()?;
@@ -224,6 +234,12 @@ impl Medium {
     }
 }
 
+/// Whether `found` is a temporary name of a file whose name begins with `name`.
+pub(super) fn is_unfinished(found: &str, name: &str) -> bool {
+    let found = found.strip_prefix('.').and_then(|f| f.strip_suffix(".tmp"));
+    found.is_some_and(|f| f.starts_with(name))
+}
+
 impl MediumFile {
     pub(super) fn len(&self) -> Result<u64> {
         let length = self.file.len();
@@ -237,7 +253,8 @@ impl MediumFile {
     pub(super) fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<()> {
         self.file.read_at(buffer, offset).map_err(|error| {
             if error.kind() == io::ErrorKind::UnexpectedEof {
-                let (path, end) = (self.path.display(), offset + buffer.len() as u64);
+                let end = offset.saturating_add(buffer.len() as u64);
+                let path = self.path.display();
                 return Error::corrupted(format!("{path} ends before byte {end}"));
             }
             Error::io("read", &self.path, error)

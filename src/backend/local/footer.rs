@@ -18,7 +18,7 @@ use twox_hash::XxHash3_64;
 use super::frame::{Head, Kind};
 use super::segment::{Location, Segment};
 use crate::backend::{MAX_FACTS_BYTES, MAX_KEY_BYTES};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 const MAGIC: [u8; 4] = *b"LDBI";
 const VERSION: u16 = 1;
@@ -160,6 +160,17 @@ impl Footer {
             blocks,
             last_sequence: number(24),
         }))
+    }
+
+    /// Whether every block is there as it was written.
+    pub(super) fn is_whole(&self) -> Result<bool> {
+        for block in 0..self.blocks.len() {
+            match self.block_bytes(block) {
+                Err(error) if error.kind() == ErrorKind::Corrupted => return Ok(false),
+                read => drop(read?),
+            }
+        }
+        Ok(true)
     }
 
     /// What this segment says last of `key`.

@@ -239,10 +239,11 @@ impl Index {
 
     /// Hands what sled still holds to the operating system, so that a killed process leaves it.
     pub(super) fn flush(&self) -> Result<()> {
-        let Some(sled) = &self.sled else {
+        let Some(sled) = self.sled.clone() else {
             return Ok(());
         };
-        guarded("flush", || sled.db.flush()).map(drop)
+        let flushed = with_patience(move || guarded("flush", || sled.db.flush()));
+        flushed.unwrap_or_else(|| Err(endless())).map(drop)
     }
 
     /// Puts everything on the medium; returns the checkpoint that it then holds.
@@ -267,13 +268,7 @@ impl Index {
             }
             fs::sync_dir(&folder)
         });
-        let late = || {
-            Error::new(
-                ErrorKind::Io,
-                "the index doesn't come to an end of its writes",
-            )
-        };
-        closed.unwrap_or_else(|| Err(late()))?;
+        closed.unwrap_or_else(|| Err(endless()))?;
         Ok(checkpoint)
     }
 }
@@ -399,6 +394,13 @@ pub(super) fn last_of_format_1(folder: &Path, store: StoreId) -> Option<u64> {
 
 fn not_begun() -> Error {
     Error::corrupted("the index has no checkpoint")
+}
+
+fn endless() -> Error {
+    Error::new(
+        ErrorKind::Io,
+        "the index doesn't come to an end of its writes",
+    )
 }
 
 fn is_lock(error: &Error) -> bool {

@@ -136,6 +136,9 @@ impl LocalBackend {
         // Two processes that make one store at once would mix their segments.
         let _lock = take_lock(&path.join(LOCK))?;
         check_vacant(medium, path)?;
+        for left in medium.unfinished(path, store_file::NAME)? {
+            medium.remove(&left)?;
+        }
         let segments = path.join(SEGMENTS);
         medium.create_dir(&segments)?;
         let file = StoreFile::new(properties);
@@ -183,8 +186,7 @@ impl LocalBackend {
         let (role, recovered) = match opened {
             Ok((writer, recovered)) => (Role::Writer(Box::new(writer)), recovered),
             Err(why) if why.kind() == ErrorKind::Full => {
-                let view = View::open(&medium, &path.join(SEGMENTS), id)?;
-                let view = Arc::new(view);
+                let view = Arc::new(read_view(&medium, path, id)?);
                 (Role::NoRoom { view, why }, None)
             }
             Err(error) => return Err(error),
@@ -245,7 +247,9 @@ fn check_vacant(medium: &Medium, path: &Path) -> Result<()> {
             format!("{} is a store already", path.display()),
         ));
     }
-    let mut unfinished = names.iter().all(|name| name == LOCK || name == SEGMENTS);
+    let mut unfinished = names
+        .iter()
+        .all(|n| n == LOCK || n == SEGMENTS || disk::is_unfinished(n, store_file::NAME));
     if unfinished && names.iter().any(|name| name == SEGMENTS) {
         let segments = path.join(SEGMENTS);
         // A first segment without a frame is all that can be there.
@@ -254,7 +258,9 @@ fn check_vacant(medium: &Medium, path: &Path) -> Result<()> {
                 let file = medium.open(&segments.join(&name), Access::Read)?;
                 Segment::open(file, 1)?.is_empty()
             };
-            unfinished &= name == segment::file_name(1) && open().unwrap_or(false);
+            let first = segment::file_name(1);
+            unfinished &=
+                disk::is_unfinished(&name, &first) || (name == first && open().unwrap_or(false));
         }
     }
     if unfinished {
@@ -276,7 +282,7 @@ fn read_store_file(medium: &Medium, path: &Path) -> Result<(StoreFile, StoreId)>
 fn read_view(medium: &Medium, path: &Path, id: StoreId) -> Result<View> {
     // Asked first: a log only grows.
     let last = checkpoint::last_close(medium, path, id)?;
-    let view = View::open(medium, &path.join(SEGMENTS), id)?;
+    let view = View::open(medium, &path.join(SEGMENTS), id, last.synced)?;
     checkpoint::check_log_reaches(view.last_sequence(), last.synced)?;
     Ok(view)
 }
@@ -343,7 +349,7 @@ impl Backend for LocalBackend {
     fn scan(&self, prefix: &[u8], from: &[u8]) -> Entries<'_> {
         let view = match &self.role {
             Role::Writer(writer) => {
-                let entries = writer.index().scan(prefix, from);
+                let entries = writer.scan(prefix, from);
                 return Box::new(entries.map(|e| e.map(|(key, latest)| to_entry(key, latest))));
             }
             Role::Reader(view) => current(view),

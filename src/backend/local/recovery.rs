@@ -98,15 +98,19 @@ pub(super) fn find_tail(
         let sequence = catalog.next_sequence() - 1;
         check_log_reaches(sequence, synced)?;
         let sealed = catalog.sealed.last();
-        let end = start_of(sealed.map_or(0, |part| part.segment.number()), 0, sequence);
+        if let Some(part) = sealed {
+            // A killed process may not have synced the footer, and the next segment says that it was.
+            medium.open(part.segment.path(), Access::Write)?.sync()?;
+        }
+        let number = sealed.map_or(0, |part| part.segment.number());
+        let end = position_at(number, 0, sequence);
         return Ok(Tail {
             active: None,
             position: known.filter(|k| k.sequence == sequence).unwrap_or(end),
             cut: None,
         });
     };
-    let first = segment.header.first_sequence;
-    let start = start_of(segment.number(), segment.start, first - 1);
+    let start = start_of(segment);
     // Where the index knows of what wasn't synced, a power cut may have taken that.
     let from = known
         .filter(|k| k.segment == start.segment && k.synced == k.sequence)
@@ -131,6 +135,18 @@ pub(super) fn find_tail(
         },
         cut,
     })
+}
+
+/// Before the first frame of `segment`.
+fn start_of(segment: &Segment) -> Position {
+    let before = segment.header.first_sequence - 1;
+    position_at(segment.number(), segment.start, before)
+}
+
+/// Where the last batch of an unsealed segment ends that is there as it was written, or that was
+/// synced: `synced` is the last operation that is known to have been.
+pub(super) fn end_of(segment: &Segment, synced: u64) -> Result<u64> {
+    Ok(Scan::of(segment, &start_of(segment), synced)?.end.offset)
 }
 
 /// A walk over the frames that may be torn.
@@ -193,7 +209,7 @@ fn cut_behind(medium: &Medium, segment: &Segment, end: u64, lost: &Path) -> Resu
     segment.file.read_at(&mut torn, end)?;
     medium.create_dir(lost)?;
     let names = medium.names(lost)?;
-    let name = (1..=u32::MAX)
+    let name = (1..=names.len() + 1)
         .map(|n| format!("{:08}-{end}-{n}.torn", segment.number()))
         .find(|name| !names.contains(name));
     let kept = lost.join(name.unwrap_or_default());
@@ -230,7 +246,7 @@ pub(super) fn level_index(
     let index = Index::open(folder)?;
     let last = catalog.sealed.last();
     let number = last.map_or(0, |part| part.segment.number());
-    let sealed = start_of(number, 0, catalog.next_sequence() - 1);
+    let sealed = position_at(number, 0, catalog.next_sequence() - 1);
     let entries = merge(catalog.sealed.iter().map(|part| part.entries_from(b"")));
     index.fill(entries, store, catalog.newest_compacted(), sealed)?;
     replay(catalog, tail, &index, sealed)?;
@@ -238,7 +254,7 @@ pub(super) fn level_index(
 }
 
 /// A position before any frame that is known.
-fn start_of(segment: u32, offset: u64, sequence: u64) -> Position {
+fn position_at(segment: u32, offset: u64, sequence: u64) -> Position {
     Position {
         segment,
         offset,
@@ -266,8 +282,7 @@ fn replay(catalog: &Catalog, tail: &Tail, index: &Index, known: Position) -> Res
         let from = if known.segment == segment.number() {
             known
         } else {
-            let first = segment.header.first_sequence;
-            start_of(segment.number(), segment.start, first - 1)
+            start_of(segment)
         };
         replay_frames(segment, index, from, *end)?;
     }
@@ -302,8 +317,7 @@ fn replay_frames(segment: &Segment, index: &Index, from: Position, end: u64) -> 
 /// the last step: a rebuild that is cut short goes on from the segment's start.
 fn replay_part(part: &Part, index: &Index) -> Result<()> {
     let segment = &part.segment;
-    let before = segment.header.first_sequence - 1;
-    let start = start_of(segment.number(), segment.start, before);
+    let start = start_of(segment);
     let mut step = Vec::with_capacity(REBUILD_STEP);
     for entry in part.entries_from(b"") {
         step.push(entry?);

@@ -8,6 +8,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use twox_hash::XxHash3_64;
 
 use super::disk::Medium;
 use super::segment::StoreId;
@@ -25,12 +26,16 @@ pub(super) struct StoreFile {
     format: u32,
     /// 32 hexadecimal digits.
     store: String,
+    /// 16 hexadecimal digits: XXH3-64 of the file with zeros in their place. Format 1 had none.
+    #[serde(default)]
+    checksum: String,
     /// What layers above keep about the store as a whole.
     #[serde(default)]
     pub(super) properties: BTreeMap<String, String>,
 }
 
 const APPLICATION: &str = "latentdb store";
+const ZEROS: &str = "0000000000000000";
 
 impl StoreFile {
     pub(super) fn new(properties: BTreeMap<String, String>) -> Self {
@@ -38,14 +43,20 @@ impl StoreFile {
             application: APPLICATION.into(),
             format: FORMAT,
             store: random_hex(),
+            checksum: ZEROS.into(),
             properties,
         }
     }
 
     pub(super) fn write(&self, medium: &Medium, folder: &Path) -> Result<()> {
-        let mut text = serde_json::to_string_pretty(self)
+        let unsummed = Self {
+            checksum: ZEROS.into(),
+            ..self.clone()
+        };
+        let mut text = serde_json::to_string_pretty(&unsummed)
             .map_err(|e| Error::new(ErrorKind::Io, "can't write store.json").with_source(e))?;
         text.push('\n');
+        let text = with_checksum(&text, ZEROS, &checksum(&text));
         medium.write_atomic(&folder.join(NAME), text.as_bytes())
     }
 
@@ -80,9 +91,14 @@ impl StoreFile {
 
     /// Reads what the file says apart from the format.
     pub(super) fn any_format(medium: &Medium, folder: &Path) -> Result<Self> {
-        let file: Result<Self, _> = serde_json::from_slice(&Self::bytes(medium, folder)?);
+        let bytes = Self::bytes(medium, folder)?;
+        let file: Result<Self, _> = serde_json::from_slice(&bytes);
         let file = file.map_err(|e| damaged(folder).with_source(e))?;
-        if file.application != APPLICATION || file.id().is_none() {
+        let text = String::from_utf8_lossy(&bytes);
+        let unsummed = with_checksum(&text, &file.checksum, ZEROS);
+        // Format 1 had no checksum.
+        let whole = file.format == 1 || checksum(&unsummed) == file.checksum;
+        if file.application != APPLICATION || file.id().is_none() || !whole {
             return Err(damaged(folder));
         }
         Ok(file)
@@ -129,6 +145,16 @@ impl StoreFile {
 
 fn damaged(folder: &Path) -> Error {
     Error::corrupted(format!("{} is damaged", folder.join(NAME).display()))
+}
+
+fn checksum(text: &str) -> String {
+    format!("{:016x}", XxHash3_64::oneshot(text.as_bytes()))
+}
+
+/// The text of a file with another checksum in it.
+fn with_checksum(text: &str, from: &str, to: &str) -> String {
+    let field = |digits: &str| format!("\"checksum\": \"{digits}\"");
+    text.replacen(&field(from), &field(to), 1)
 }
 
 fn unsupported(folder: &Path, format: u64) -> Error {

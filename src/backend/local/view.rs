@@ -12,6 +12,7 @@ use super::catalog::{Catalog, Entries, Part};
 use super::disk::Medium;
 use super::footer::Latest;
 use super::frame::Kind;
+use super::recovery;
 use super::segment::{Location, StoreId};
 use crate::error::{Error, Result};
 
@@ -22,15 +23,22 @@ pub(super) struct View {
 }
 
 impl View {
-    /// Opens the segments in `folder`, which must all belong to `store`.
+    /// Opens the segments in `folder`, which must all belong to `store`, of whose operations those up
+    /// to `synced` are known to have been on the medium.
     ///
     /// # Errors
     /// `Corrupted` if one is missing, belongs elsewhere, or has frames after a damaged one.
-    pub(super) fn open(medium: &Medium, folder: &Path, store: StoreId) -> Result<Self> {
+    pub(super) fn open(
+        medium: &Medium,
+        folder: &Path,
+        store: StoreId,
+        synced: u64,
+    ) -> Result<Self> {
         let catalog = Catalog::open(medium, folder, store)?;
         let mut parts = catalog.sealed;
         if let Some(active) = catalog.active {
-            parts.push(Part::scan(&active)?);
+            let end = recovery::end_of(&active, synced)?;
+            parts.push(Part::scan_to(&active, end)?);
         }
         Ok(Self { parts })
     }

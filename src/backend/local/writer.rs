@@ -17,6 +17,7 @@ use super::log::{self, Log};
 use super::recovery::{self, Known};
 use super::segment::{Segment, StoreId};
 use super::space::Space;
+use super::view::View;
 use super::{INDEX, LOST, SEGMENTS, Settings};
 use crate::backend::{Durability, Item, Operation, check_batch};
 use crate::error::{Error, ErrorKind, Result};
@@ -42,6 +43,8 @@ pub(super) struct Writer {
     /// Whether that is done where a write leaves too much garbage.
     compacts: AtomicBool,
     pub(super) settings: Settings,
+    /// The log up to an operation, once the index failed a read.
+    view: Mutex<Option<(u64, Arc<View>)>>,
 }
 
 #[derive(Default)]
@@ -50,6 +53,9 @@ struct Queue {
     /// Somebody is committing.
     busy: bool,
 }
+
+/// Keys and where their frames lie, in the order of the keys.
+type Entries<'a> = Box<dyn Iterator<Item = Result<(Vec<u8>, Latest)>> + Send + 'a>;
 
 struct Request {
     batch: Vec<Operation>,
@@ -126,6 +132,7 @@ impl Writer {
             compacting: Mutex::new(()),
             compacts: settings.options.automatic_compaction.into(),
             settings: settings.clone(),
+            view: Mutex::default(),
         };
         Ok((writer, tail.cut))
     }
@@ -137,7 +144,21 @@ impl Writer {
 
     pub(super) fn get(&self, key: &[u8]) -> Result<Option<Item>> {
         let mut missed = None;
-        while let Some(latest) = self.index().get(key)? {
+        loop {
+            let latest = match self.index().get(key) {
+                Ok(Some(latest)) => latest,
+                Ok(None) => return Ok(None),
+                Err(error) => {
+                    let view = self.view().ok_or(error)?;
+                    let Some(latest) = view.get(key)? else {
+                        return Ok(None);
+                    };
+                    return Ok(Some(Item {
+                        bytes: view.read_body(key, &latest.location)?,
+                        stored_bytes: latest.location.frame_len,
+                    }));
+                }
+            };
             let segments = self.segments.read();
             let segments = segments.unwrap_or_else(PoisonError::into_inner);
             let segment = segments.get(&latest.location.segment).map(Arc::clone);
@@ -157,7 +178,24 @@ impl Writer {
             }
             missed = Some(latest);
         }
-        Ok(None)
+    }
+
+    /// What the log says now, for reads that the index fails: where its own writes have failed, as on
+    /// a full disk, sled may refuse to read as well.
+    pub(super) fn view(&self) -> Option<Arc<View>> {
+        let log = locked(&self.log);
+        let mut view = locked(&self.view);
+        let known = view
+            .as_ref()
+            .filter(|(sequence, _)| *sequence == log.position.sequence);
+        if let Some((_, known)) = known {
+            return Some(Arc::clone(known));
+        }
+        let (folder, synced) = (&log.folder, log.position.synced);
+        let new = View::open(&self.medium, folder, log.store, synced).ok()?;
+        let new = Arc::new(new);
+        *view = Some((log.position.sequence, Arc::clone(&new)));
+        Some(new)
     }
 
     /// Applies `batch`, alone or together with those of other threads.
@@ -269,7 +307,12 @@ impl Writer {
         }
     }
 
-    fn append(&self, log: &mut Log, batches: Vec<Vec<Operation>>, sync: bool) -> Result<()> {
+    pub(super) fn append(
+        &self,
+        log: &mut Log,
+        batches: Vec<Vec<Operation>>,
+        sync: bool,
+    ) -> Result<()> {
         let appended = log.append(batches, sync).inspect_err(|error| {
             if error.kind() == ErrorKind::Full {
                 // sled still has to write what it was told before.
@@ -317,22 +360,45 @@ impl Writer {
     }
 
     pub(super) fn latest(&self, key: &[u8]) -> Result<Option<Latest>> {
-        self.index().get(key)
+        self.index()
+            .get(key)
+            .or_else(|error| self.view().ok_or(error)?.get(key))
+    }
+
+    /// What exists under keys that begin with `prefix` and are not less than `from`.
+    pub(super) fn scan(&self, prefix: &[u8], from: &[u8]) -> Entries<'_> {
+        let prefix = prefix.to_vec();
+        let mut next = from.max(&prefix).to_vec();
+        let mut entries: Entries<'_> = Box::new(self.index().scan(&prefix, from));
+        let mut failed = false;
+        Box::new(std::iter::from_fn(move || {
+            let mut entry = entries.next()?;
+            if let (Err(_), false) = (&entry, failed) {
+                failed = true;
+                if let Some(view) = self.view() {
+                    let prefix = prefix.clone();
+                    let inside = move |(key, _): &(Vec<u8>, Latest)| key.starts_with(&prefix);
+                    let rest = view.entries_from(&next);
+                    entries = Box::new(rest.take_while(move |e| e.as_ref().map_or(true, &inside)));
+                    entry = entries.next()?;
+                }
+            }
+            if let Ok((key, _)) = &entry {
+                // The smallest key after this one.
+                next = [key.as_slice(), &[0]].concat();
+            }
+            Some(entry)
+        }))
     }
 }
 
 /// Removes what an interrupted compaction left.
 fn remove_leftovers(medium: &Medium, folder: &Path, catalog: &Catalog) -> Result<()> {
-    let names = medium.names(folder)?;
-    let temporary = names
-        .iter()
-        .filter(|n| n.starts_with('.') && n.strip_suffix(".tmp").is_some());
-    let mut leftovers: Vec<_> = temporary.map(|name| folder.join(name)).collect();
-    if !catalog.superseded.is_empty() {
-        // The name of what supersedes them must be on the medium before theirs go.
-        medium.sync_dir(folder)?;
-        leftovers.extend(catalog.superseded.iter().cloned());
-    }
+    let mut leftovers = medium.unfinished(folder, "")?;
+    leftovers.extend(catalog.superseded.iter().cloned());
+    // A killed process may not have synced the names it gave: of the segment that is written to
+    // next, and of the one that supersedes others, which must be on the medium before theirs go.
+    medium.sync_dir(folder)?;
     for path in &leftovers {
         medium.remove(path)?;
     }

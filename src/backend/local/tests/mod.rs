@@ -1,16 +1,25 @@
 //! The store in a folder: what survives a crash, what damage does, who sees what.
 //!
-//! Here is what the tests share, and a history of random steps against a map.
+//! Here is what the tests share.
 
 mod access;
 mod compaction;
 mod crash;
 mod damage;
+mod faults;
+#[cfg(target_os = "linux")]
+mod full_disk;
+mod hostile;
+mod model;
+mod power_cut;
+mod rot;
+mod second_cut;
+mod sim_disk;
+mod sim_image;
+mod workload;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-
-use proptest::prelude::*;
 
 use super::*;
 use crate::backend::Mode;
@@ -132,42 +141,4 @@ impl LocalBackend {
 fn start_of(path: &Path) -> usize {
     let file = Medium::system().open(path, Access::Read).unwrap();
     Segment::open(file, 1).unwrap().start as usize
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
-
-    #[test]
-    fn any_history_gives_what_a_map_gives(
-        steps in proptest::collection::vec((0u8..11, 0u8..12, 0usize..400), 1..60)
-    ) {
-        let fixture = Fixture::new();
-        let mut backend = Some(fixture.open());
-        let mut expected = BTreeMap::new();
-        for (n, (action, key, length)) in steps.into_iter().enumerate() {
-            let store = backend.as_ref().unwrap();
-            let (key, bytes) = (format!("k{key}"), vec![n as u8; length]);
-            match action {
-                0..=5 => {
-                    store.commit(vec![put(&key, &bytes)]).unwrap();
-                    expected.insert(key, bytes);
-                }
-                6..=7 => {
-                    let there = expected.remove(&key).is_some();
-                    prop_assert_eq!(store.commit(vec![delete(&key)]).is_ok(), there);
-                }
-                8 => {
-                    drop(backend.take());
-                    backend = Some(fixture.open());
-                }
-                9 => {
-                    store.compact(&mut |_, _| ()).unwrap();
-                    prop_assert_eq!(content(store), expected.clone());
-                }
-                _ => prop_assert_eq!(content(&fixture.killed().open()), expected.clone()),
-            }
-        }
-        prop_assert_eq!(content(backend.as_ref().unwrap()), expected.clone());
-        prop_assert_eq!(content(&fixture.reader()), expected);
-    }
 }
