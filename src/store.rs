@@ -5,7 +5,10 @@
 
 use std::path::Path;
 
-use crate::backend::{Backend, Compaction, Durability, Item, LocalBackend, Mode, Operation};
+use crate::backend::{
+    Backend, Backup, Compaction, Durability, Item, LocalBackend, Mode, Operation, Repair,
+    RepairOptions, Step, Verification,
+};
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::{Record, RecordHeader, RecordId};
 
@@ -55,6 +58,52 @@ impl Store {
     /// As [`LocalBackend::open_read_only`].
     pub fn open_read_only(path: &Path) -> Result<Self> {
         Ok(Self::new(LocalBackend::open_read_only(path)?))
+    }
+
+    /// Reads every checksum of the store in the folder `path`, without changing it; with `deep` also
+    /// every record: decompressed, and compared with the id and the facts it is listed by. `progress`
+    /// gets the bytes read so far and those that will be.
+    ///
+    /// # Errors
+    /// As [`LocalBackend::verify`]; damage is no error.
+    pub fn verify(
+        path: &Path,
+        deep: bool,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Verification> {
+        let check = &mut |id: &[u8], facts: &[u8], bytes: &[u8]| {
+            if deep {
+                check_record(id, facts, bytes)
+            } else {
+                Ok(())
+            }
+        };
+        LocalBackend::verify(path, check, progress)
+    }
+
+    /// Makes a new store of all records that are whole in the one in the folder `path`.
+    ///
+    /// # Errors
+    /// As [`LocalBackend::repair`].
+    pub fn repair(
+        path: &Path,
+        options: &RepairOptions,
+        progress: &mut dyn FnMut(Step, u64, u64),
+    ) -> Result<Repair> {
+        LocalBackend::repair(path, options, &mut check_record, progress)
+    }
+
+    /// Copies the store in the folder `path` to the folder `to`, also while it is written to, and
+    /// reads every checksum of the copy.
+    ///
+    /// # Errors
+    /// As [`LocalBackend::backup`].
+    pub fn backup(
+        path: &Path,
+        to: &Path,
+        progress: &mut dyn FnMut(Step, u64, u64),
+    ) -> Result<Backup> {
+        LocalBackend::backup(path, to, progress)
     }
 
     /// Keeps `records`, all or none, durably.
@@ -211,6 +260,25 @@ impl Store {
 fn damaged(id: &RecordId, source: Error) -> Error {
     let kind = source.kind();
     Error::new(kind, format!("record `{id}` can't be read")).with_source(source)
+}
+
+/// What is wrong with a record whose frame is as it was written.
+fn check_record(id: &[u8], facts: &[u8], bytes: &[u8]) -> Result<()> {
+    let record = Record::from_bytes(bytes)?;
+    let header = record.header;
+    if header.id.as_bytes() != id {
+        return Err(Error::corrupted(format!(
+            "under the id `{}` lies the record `{}`",
+            String::from_utf8_lossy(id),
+            header.id
+        )));
+    }
+    if header.to_facts() != facts {
+        return Err(Error::corrupted(
+            "the facts that listings show aren't the record's",
+        ));
+    }
+    Ok(())
 }
 
 fn check_id(id: &RecordId, header: &RecordHeader) -> Result<()> {

@@ -5,7 +5,7 @@ mod support;
 
 use support::{Sandbox, finish, picture};
 
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 17] = [
     "init",
     "put",
     "get",
@@ -16,6 +16,9 @@ const COMMANDS: [&str; 14] = [
     "import",
     "stats",
     "compact",
+    "verify",
+    "repair",
+    "backup",
     "migrate",
     "doctor",
     "runtime",

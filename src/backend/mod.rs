@@ -21,7 +21,10 @@ mod contract_tests;
 pub(crate) mod local;
 mod memory;
 
-pub use local::{LocalBackend, Migration, OpenOptions};
+pub use local::{
+    Affected, Backup, Damage, Finding, ItemCheck, LocalBackend, Lost, Migration, OpenOptions,
+    Repair, RepairOptions, Standing, Step, Unknown, Verification,
+};
 pub use memory::MemoryBackend;
 
 use crate::error::{Error, ErrorKind, Result};

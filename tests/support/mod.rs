@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub(crate) mod stores;
+
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;

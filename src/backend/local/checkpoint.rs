@@ -104,18 +104,26 @@ pub(super) struct LastClose {
 
 /// Reads what the last close of `store` in `folder` left.
 pub(super) fn last_close(medium: &Medium, folder: &Path, store: StoreId) -> Result<LastClose> {
-    let read = |name: &str| -> Result<Option<Checkpoint>> {
-        let bytes = medium.read(&folder.join(name))?;
-        Ok(bytes
-            .and_then(|bytes| checked(&bytes))
-            .filter(|c| c.store == store))
-    };
-    let (closed, opened) = (read(CLOSED)?, read(OPENED)?);
+    let ours = |c: &Checkpoint| c.store == store;
+    let closed = closed_at(medium, folder)?.filter(ours);
+    let opened = opened_at(medium, folder)?.filter(ours);
     let synced = closed.iter().chain(&opened).map(|c| c.position.synced);
     Ok(LastClose {
         closed,
         synced: synced.max().unwrap_or(0),
     })
+}
+
+/// What `closed` says; `None` also where it fails its checksum.
+pub(super) fn closed_at(medium: &Medium, folder: &Path) -> Result<Option<Checkpoint>> {
+    let bytes = medium.read(&folder.join(CLOSED))?;
+    Ok(bytes.and_then(|bytes| checked(&bytes)))
+}
+
+/// What `opened` says; `None` also where it fails its checksum.
+pub(super) fn opened_at(medium: &Medium, folder: &Path) -> Result<Option<Checkpoint>> {
+    let bytes = medium.read(&folder.join(OPENED))?;
+    Ok(bytes.and_then(|bytes| checked(&bytes)))
 }
 
 fn checked(bytes: &[u8]) -> Option<Checkpoint> {

@@ -122,6 +122,10 @@ pub(super) struct Footer {
     pub(super) last_sequence: u64,
     /// Where the footer begins and the frames end.
     pub(super) start: u64,
+    /// Where the block table begins.
+    pub(super) table: u64,
+    /// Keys that the trailer says there are.
+    pub(super) keys: u64,
 }
 
 impl Footer {
@@ -159,6 +163,8 @@ impl Footer {
             start: blocks.first().map_or(table_at, |block| block.offset),
             blocks,
             last_sequence: number(24),
+            table: table_at,
+            keys: number(32),
         }))
     }
 
@@ -211,6 +217,12 @@ impl Footer {
                 Err(error) => vec![Err(error)],
             })
             .skip_while(move |entry| entry.as_ref().is_ok_and(|(key, _)| *key < from))
+    }
+
+    /// Where its blocks lie.
+    pub(super) fn blocks(&self) -> impl Iterator<Item = std::ops::Range<u64>> {
+        let end = |block: &Block| block.offset + block.length as u64;
+        self.blocks.iter().map(move |b| b.offset..end(b))
     }
 
     fn read_block(&self, block: usize) -> Result<Vec<(Vec<u8>, Latest)>> {

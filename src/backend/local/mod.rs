@@ -4,6 +4,7 @@
 //! index; readers never touch sled and make their view from the segments. `FORMAT.md` draws the
 //! bytes and says what the medium is assumed to do.
 
+mod backup;
 mod catalog;
 mod checkpoint;
 mod compaction;
@@ -15,11 +16,13 @@ mod index;
 mod log;
 mod migrate;
 mod recovery;
+mod repair;
 mod segment;
 mod space;
 mod store_file;
 #[cfg(test)]
 mod tests;
+mod verify;
 mod view;
 mod writer;
 
@@ -31,11 +34,14 @@ use std::sync::{Arc, PoisonError, RwLock};
 use super::{Backend, Compaction, Durability, Entries, Entry, Item, Operation};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fs;
+pub use backup::Backup;
 use disk::{Access, Medium};
 use footer::Latest;
 pub use migrate::Migration;
+pub use repair::{Lost, Repair, RepairOptions, Unknown};
 use segment::{Header, Segment, StoreId};
 use store_file::StoreFile;
+pub use verify::{Affected, Damage, Finding, ItemCheck, Standing, Verification};
 use view::View;
 use writer::Writer;
 
@@ -53,7 +59,7 @@ pub struct LocalBackend {
     role: Role,
     recovered: Option<String>,
     /// Held by a writer, until it is gone: fields are dropped in this order.
-    _lock: Option<File>,
+    _lock: Option<Lock>,
 }
 
 enum Role {
@@ -64,6 +70,18 @@ enum Role {
         view: Arc<View>,
         why: Error,
     },
+}
+
+/// What a repair or a backup is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Step {
+    /// The store is looked through.
+    Reading,
+    /// Its items or files are copied.
+    Copying,
+    /// What was made is looked through.
+    Checking,
 }
 
 /// How a store is opened for writing.
@@ -287,12 +305,23 @@ fn read_view(medium: &Medium, path: &Path, id: StoreId) -> Result<View> {
     Ok(view)
 }
 
-fn take_lock(path: &Path) -> Result<File> {
+/// A file that is locked until this is dropped.
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing alone isn't enough: a process that another thread is just starting has the open
+        // file too, until it runs its own program.
+        let _ = self.0.unlock();
+    }
+}
+
+fn take_lock(path: &Path) -> Result<Lock> {
     let mut options = File::options();
     let file = options.create(true).truncate(false).write(true).open(path);
     let file = file.map_err(|e| Error::io("open for writing", path, e))?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(Lock(file)),
         Err(TryLockError::WouldBlock) => Err(Error::new(
             ErrorKind::Locked,
             format!(

@@ -104,9 +104,15 @@ impl Header {
         out
     }
 
+    /// What the checksums of a segment with this header begin with.
+    pub(super) fn seed(self) -> u64 {
+        let bytes = self.to_bytes();
+        XxHash3_64::oneshot(&bytes[..bytes.len() - frame::CHECKSUM])
+    }
+
     /// The header at the beginning of a file of `size` bytes, of which `bytes` are the first;
     /// `None` if it is damaged, an error if a newer version wrote it.
-    fn read(bytes: &[u8], name: &str) -> Result<Option<(Self, u64, u64)>> {
+    pub(super) fn read(bytes: &[u8], name: &str) -> Result<Option<(Self, u64, u64)>> {
         let Some((prefix, _)) = bytes.split_first_chunk::<PREFIX>() else {
             return Ok(None);
         };
@@ -208,6 +214,16 @@ impl Segment {
             start,
             seed,
         })
+    }
+
+    /// A segment whose header can't be relied on, and is taken to have been `header`.
+    pub(super) fn assumed(file: MediumFile, header: Header) -> Self {
+        Self {
+            header,
+            file,
+            start: header.to_bytes().len() as u64,
+            seed: header.seed(),
+        }
     }
 
     pub(super) fn number(&self) -> u32 {

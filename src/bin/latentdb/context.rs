@@ -88,7 +88,7 @@ impl Context {
     ) -> latentdb::Result<Database> {
         let path = self.db_path()?;
         // After a crash, opening may have to walk over a large log.
-        let database = with_spinner("opening the store", || open(path))?;
+        let database = with_spinner("opening the store", || open(path)).map_err(with_hint)?;
         if let Some(recovered) = database.recovered() {
             eprintln!("note: {recovered}");
         }
@@ -101,6 +101,16 @@ impl Context {
             eprintln!("{}", message());
         }
     }
+}
+
+/// What to do about a store that is too damaged to be opened.
+pub(crate) fn with_hint(error: Error) -> Error {
+    if error.kind() == ErrorKind::Corrupted && error.hint().is_none() {
+        return error.with_hint(
+            "latentdb verify says what is damaged, latentdb repair keeps what is whole",
+        );
+    }
+    error
 }
 
 /// The last part of a path, for messages.

@@ -1,7 +1,7 @@
 //! The command line of latentdb: parses the arguments, runs one command, maps errors to exit codes.
 //!
 //! Invariant: stdout carries data only; everything else goes to stderr. Exit codes: 0 done,
-//! 1 failed, 2 usage.
+//! 1 failed, 2 usage, 3 damage was found or something was lost.
 
 mod args;
 mod commands;

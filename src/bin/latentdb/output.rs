@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use std::io::{BufWriter, ErrorKind as Io, IsTerminal, Write};
 use std::path::Path;
 
+use latentdb::backend::{Affected, Finding, Verification};
 use latentdb::{Error, ErrorKind, RecordHeader};
 use serde_json::{Value, json};
 
@@ -100,10 +101,23 @@ pub(crate) fn bytes(count: u64) -> String {
     format!("{value:.1} {}", units[unit])
 }
 
-/// `1 record`, `2 records`.
+/// `1 record`, `12,345 records`.
 pub(crate) fn count(number: u64, what: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
-    format!("{number} {what}{plural}")
+    format!("{} {what}{plural}", grouped(number))
+}
+
+/// A number with a comma between thousands.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.char_indices() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
 }
 
 /// How many times `whole` is as large as `part`; `None` where there is nothing to compare.
@@ -125,6 +139,63 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 pub(crate) fn rounded(value: f64, digits: i32) -> Value {
     let scale = 10f64.powi(digits);
     json!((value * scale).round() / scale)
+}
+
+/// What was found wrong, as JSON.
+pub(crate) fn finding_json(finding: &Finding) -> Value {
+    let affected = |affected: &Affected| {
+        json!({
+            "id": String::from_utf8_lossy(&affected.key),
+            "operation": affected.operation,
+            "standing": affected.standing.name(),
+        })
+    };
+    let records: Vec<_> = finding.affected.iter().map(affected).collect();
+    json!({
+        "damage": finding.damage.name(),
+        "file": finding.file.to_string_lossy(),
+        "bytes": finding.bytes.as_ref().map(|range| [range.start, range.end]),
+        "records": records,
+        "unnamed_operations": finding.unnamed.as_ref().map(|range| [range.start(), range.end()]),
+        "what": finding.what,
+    })
+}
+
+/// What a verification found, as JSON.
+pub(crate) fn verification_json(path: &Path, verification: &Verification) -> Value {
+    let findings: Vec<_> = verification.findings.iter().map(finding_json).collect();
+    json!({
+        "path": path.to_string_lossy(),
+        "sound": verification.is_sound(),
+        "segments": verification.segments,
+        "frames": verification.frames,
+        "records": verification.records,
+        "damaged_records": verification.damaged_records,
+        "bytes": verification.bytes,
+        "findings": findings,
+        "notes": verification.notes,
+    })
+}
+
+/// One line a finding, and one that sums up.
+pub(crate) fn verification(verification: &Verification) -> Result<(), Failure> {
+    for finding in &verification.findings {
+        line(&finding.to_string())?;
+    }
+    let state = match (verification.is_sound(), verification.damaged_records) {
+        (true, _) => "sound".to_owned(),
+        (false, 0) => format!(
+            "{}, no record damaged as far as can be told",
+            count(verification.findings.len() as u64, "finding")
+        ),
+        (false, damaged) => count(damaged, "damaged record"),
+    };
+    line(&format!(
+        "{} in {}, {} read: {state}",
+        count(verification.records, "record"),
+        count(verification.segments, "segment"),
+        bytes(verification.bytes)
+    ))
 }
 
 /// The part of a record's JSON that both `ls` and `info` show.
@@ -149,6 +220,19 @@ pub(crate) fn header_json(header: &RecordHeader, stored_bytes: u64, bits_per_pix
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn counts_are_shown_with_a_comma_between_thousands() {
+        for (number, shown) in [
+            (0, "0 records"),
+            (1, "1 record"),
+            (999, "999 records"),
+            (12_345, "12,345 records"),
+            (1_000_000, "1,000,000 records"),
+        ] {
+            assert_eq!(count(number, "record"), shown);
+        }
+    }
 
     #[test]
     fn bytes_are_shown_with_one_decimal_and_a_decimal_unit() {

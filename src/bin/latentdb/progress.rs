@@ -2,11 +2,12 @@
 //!
 //! Invariant: nothing is drawn where stderr is no terminal.
 
+use std::io::IsTerminal;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use indicatif::ProgressBar;
+use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::output;
 
@@ -81,4 +82,57 @@ fn watched<T>(message: impl Fn() -> String + Send, work: impl FnOnce() -> T) -> 
         let _done = done;
         work()
     })
+}
+
+/// Bytes done of those there are: a bar on a terminal, once it takes longer than a second.
+pub(crate) struct Bytes {
+    begun: Instant,
+    bar: Option<ProgressBar>,
+}
+
+impl Bytes {
+    pub(crate) fn new() -> Self {
+        Self {
+            begun: Instant::now(),
+            bar: None,
+        }
+    }
+
+    /// Shows that `done` of `total` bytes are.
+    pub(crate) fn show(&mut self, doing: &'static str, done: u64, total: u64) {
+        if self.bar.is_none() && self.begun.elapsed() > PATIENCE {
+            self.bar = Some(bar(total));
+        }
+        if let Some(bar) = &self.bar {
+            if bar.length() != Some(total) {
+                bar.set_length(total);
+            }
+            if bar.message() != doing {
+                bar.set_message(doing);
+            }
+            bar.set_position(done);
+        }
+    }
+}
+
+impl Drop for Bytes {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// A bar on a terminal; nothing elsewhere.
+pub(crate) fn bar(total: u64) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style =
+        "{bar:30} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta} {msg}";
+    let bar = ProgressBar::new(total);
+    match ProgressStyle::with_template(style) {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
 }

@@ -3,6 +3,8 @@
 //! Here is what the tests share.
 
 mod access;
+mod backup;
+mod bad_sector;
 mod compaction;
 mod crash;
 mod damage;
@@ -12,10 +14,12 @@ mod full_disk;
 mod hostile;
 mod model;
 mod power_cut;
+mod repair;
 mod rot;
 mod second_cut;
 mod sim_disk;
 mod sim_image;
+mod verify;
 mod workload;
 
 use std::collections::BTreeMap;

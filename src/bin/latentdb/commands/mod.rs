@@ -1,5 +1,6 @@
 //! The commands, one file each: its arguments, and one function that carries them out.
 
+mod backup;
 mod compact;
 mod completions;
 mod doctor;
@@ -12,9 +13,11 @@ mod ls;
 mod migrate;
 mod model;
 mod put;
+mod repair;
 mod rm;
 mod runtime;
 mod stats;
+mod verify;
 
 use clap::Subcommand;
 
@@ -35,6 +38,9 @@ pub(crate) enum Command {
     Stats(stats::Stats),
     Compact(compact::Compact),
     Migrate(migrate::Migrate),
+    Verify(verify::Verify),
+    Repair(repair::Repair),
+    Backup(backup::Backup),
     Doctor(doctor::Doctor),
     Model(model::Model),
     Runtime(runtime::Runtime),
@@ -55,6 +61,9 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         Command::Stats(command) => stats::run(&context, &command),
         Command::Compact(command) => compact::run(&context, &command),
         Command::Migrate(command) => migrate::run(&context, &command),
+        Command::Verify(command) => verify::run(&context, &command),
+        Command::Repair(command) => repair::run(&context, &command),
+        Command::Backup(command) => backup::run(&context, &command),
         Command::Doctor(command) => doctor::run(&context, &command),
         Command::Model(command) => model::run(&context, &command),
         Command::Runtime(command) => runtime::run(&command),

@@ -1,8 +1,5 @@
 //! `latentdb model pull`: a known model comes from the Hugging Face hub.
 
-use std::io::IsTerminal;
-
-use indicatif::{ProgressBar, ProgressStyle};
 use latentdb::{
     HubAccess, ImportOptions, KnownModel, PullPlan, PullProgress, PullStage, Pulled, known_models,
 };
@@ -10,7 +7,7 @@ use latentdb::{
 use super::import::said;
 use crate::context::Context;
 use crate::output::{self, bytes};
-use crate::progress::with_spinner;
+use crate::progress::{self, with_spinner};
 use crate::report::Failure;
 
 /// Fetch a known model from the Hugging Face hub
@@ -84,7 +81,7 @@ pub(crate) fn run(context: &Context, command: &Pull) -> Result<(), Failure> {
 }
 
 fn fetch(access: &HubAccess, plan: &PullPlan) -> latentdb::Result<Pulled> {
-    let bar = progress_bar(plan.bytes());
+    let bar = progress::bar(plan.bytes());
     let pulled = access.fetch(plan, &mut |progress: PullProgress<'_>| {
         bar.set_position(progress.done);
         bar.set_message(match progress.stage {
@@ -121,18 +118,4 @@ fn show(known: &KnownModel, plan: &PullPlan) {
         left => format!("{} to load", bytes(left)),
     };
     eprintln!("  size:    {}, {left}", bytes(plan.bytes()));
-}
-
-/// A bar on a terminal; nothing elsewhere.
-fn progress_bar(total: u64) -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let style =
-        "{bar:30} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta} {msg}";
-    let bar = ProgressBar::new(total);
-    match ProgressStyle::with_template(style) {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
-    }
 }
