@@ -9,6 +9,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 # Absolute, because tests and doc tests run in folders of their own. The shell's `cd` and not $(abspath), which
 # takes a path with spaces apart.
 RUNTIME = $$(mkdir -p "$$TARGET" && cd "$$TARGET" && pwd)/onnxruntime
+FUZZ = $$(mkdir -p "$$TARGET/fuzz" && cd "$$TARGET/fuzz" && pwd)
 # A folder of images for `make demo`.
 IMAGES ?=
 # A folder of latents (.npy) for `make bench-read`; without one it makes some.
@@ -19,7 +20,15 @@ export PYTHONDONTWRITEBYTECODE = 1
 # Set before ONNX Runtime is loaded, this keeps its published builds from sending telemetry.
 export ORT_DISABLE_TELEMETRY = 1
 
-.PHONY: help setup demo test check bench bench-peers bench-read bench-scale golden need-cargo need-python
+# `make crash`: how often the writer is killed, and the seed of the decisions.
+ROUNDS ?= 200
+SEED ?=
+
+# `make fuzz`: how long each target runs.
+SECONDS ?= 60
+FUZZ_TARGETS := $(notdir $(basename $(wildcard fuzz/fuzz_targets/*.rs)))
+
+.PHONY: help setup demo test crash fuzz check bench bench-peers bench-read bench-scale golden need-cargo need-python
 .DEFAULT_GOAL := help
 
 help:
@@ -27,6 +36,8 @@ help:
 	@echo 'make demo               put sample images, get them back, show both: demo/side-by-side.png'
 	@echo 'make demo IMAGES=DIR    the same with your images'
 	@echo 'make test               all tests: the library, the program, the examples, the installer'
+	@echo 'make crash ROUNDS=200   kill a writer that often, and say what that hit; SEED=N decides as before'
+	@echo 'make fuzz SECONDS=60    arbitrary bytes where the store reads its own, so long for each target'
 	@echo 'make check              formatting, lints, documentation; no test is run'
 	@echo 'make bench              how fast put and get are'
 	@echo 'make bench-peers        latentdb beside redb, fjall, LMDB and plain files (5 GB of disk, ten minutes)'
@@ -46,10 +57,35 @@ test: need-cargo setup
 	ORT_DYLIB_PATH="$(RUNTIME)" $(CARGO) run --locked --all-features --example embed -- "$$TARGET/example-embed"
 	$(PYTHON) -m unittest discover -s onnx/runtime -p 'test_*.py'
 
+crash: need-cargo
+	LATENTDB_CRASH_ROUNDS="$(ROUNDS)" $(if $(SEED),LATENTDB_CRASH_SEED="$(SEED)") \
+		$(CARGO) test --locked --all-features --test crash -- --nocapture killed
+
+# The seeds are real bytes; what fuzzing finds interesting is kept beside them. No sanitizer: the crate has no unsafe
+# code, and what is looked for is a panic or an allocation that nothing justifies.
+fuzz: need-cargo
+	@$(CARGO) fuzz --version >/dev/null 2>&1 || { echo 'error: cargo-fuzz was not found: cargo install cargo-fuzz' >&2; exit 1; }
+	@rustup run nightly rustc --version >/dev/null 2>&1 || { echo 'error: a nightly toolchain was not found: rustup toolchain install nightly' >&2; exit 1; }
+	@fuzz="$(FUZZ)" && mkdir -p "$$fuzz/crashes" && export CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 && \
+	$(CARGO) run --locked -p latentdb-fuzz --example seeds -- "$$fuzz/corpus" && \
+	cd fuzz && $(CARGO) +nightly fuzz build --sanitizer none --target-dir "$$fuzz/build" && \
+	for target in $(FUZZ_TARGETS); do \
+		$(CARGO) +nightly fuzz run --sanitizer none --target-dir "$$fuzz/build" $$target "$$fuzz/corpus/$$target" -- \
+			-max_total_time=$(SECONDS) -max_len=65536 -rss_limit_mb=4096 -timeout=20 -print_final_stats=1 \
+			-artifact_prefix="$$fuzz/crashes/$$target-" >"$$fuzz/$$target.log" 2>&1 || { \
+				tail -n 40 "$$fuzz/$$target.log" >&2; \
+				echo "error: $$target: the bytes that did this are in $$fuzz/crashes" >&2; \
+				exit 1; \
+			}; \
+		executions=$$(sed -n 's/^stat::number_of_executed_units: *//p' "$$fuzz/$$target.log"); \
+		printf '%-16s %s executions\n' $$target "$$executions"; \
+	done
+
 check: need-cargo
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --all-targets --all-features -- -D warnings
 	$(CARGO) clippy --locked --no-default-features --lib -- -D warnings
+	$(CARGO) clippy --locked -p latentdb-fuzz --no-default-features --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --all-features --no-deps
 
 bench: need-cargo setup

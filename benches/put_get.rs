@@ -124,6 +124,35 @@ fn benches(criterion: &mut Criterion) {
     get.finish();
 }
 
+/// 400 synced puts by one thread, and by eight that share syncs.
+fn group_commit(criterion: &mut Criterion) {
+    const PUTS: usize = 400;
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("store");
+    LocalBackend::create(&path).expect("a store");
+    let local = LocalBackend::open(&path).expect("a store");
+    let mut group = criterion.benchmark_group("400_puts_of_4_KiB");
+    group.throughput(Throughput::Elements(PUTS as u64));
+    for threads in [1, 8] {
+        let name = format!("threads_{threads}");
+        group.bench_function(name, |b| {
+            b.iter(|| {
+                std::thread::scope(|scope| {
+                    for _ in 0..threads {
+                        scope.spawn(|| {
+                            for _ in 0..PUTS / threads {
+                                let batch = operation(&[7; 4096]);
+                                local.apply(batch, Durability::Synced).expect("a write");
+                            }
+                        });
+                    }
+                });
+            });
+        });
+    }
+    group.finish();
+}
+
 fn operation(bytes: &[u8]) -> Vec<Operation> {
     vec![Operation::Put {
         key: b"one".to_vec(),
@@ -146,6 +175,6 @@ fn write_and_sync(mut file: &std::fs::File, bytes: &[u8]) -> Duration {
 criterion_group! {
     name = group;
     config = Criterion::default().sample_size(20).measurement_time(Duration::from_secs(8));
-    targets = benches
+    targets = benches, group_commit
 }
 criterion_main!(group);

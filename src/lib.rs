@@ -57,6 +57,9 @@ mod database;
 mod error;
 mod fields;
 mod fs;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod image_io;
 mod latent;
 mod latent_io;

@@ -1,7 +1,11 @@
-//! Several processes read while one writes.
+//! Several processes read while one writes, and threads of one process do everything at once.
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
+#[path = "readers/beside.rs"]
+mod beside;
 mod support;
+#[path = "readers/together.rs"]
+mod together;
 
 use std::process::{Command, Stdio};
 

@@ -4,7 +4,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub(crate) mod child;
 pub(crate) mod stores;
+pub(crate) mod values;
 
 use std::path::{Path, PathBuf};
 

@@ -6,6 +6,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -55,17 +56,22 @@ impl Catalog {
     /// # Errors
     /// `Corrupted` if one is missing, belongs elsewhere, or has frames after a damaged one.
     pub(super) fn open(medium: &Medium, folder: &Path, store: StoreId) -> Result<Self> {
-        let mut numbers = numbers(medium, folder)?;
+        let mut listed = numbers(medium, folder)?;
         for _ in 0..ATTEMPTS {
-            match Self::of(medium, folder, store, &numbers) {
+            // While names come and go, a listing may have a compacted segment and miss an older one that holds what
+            // replaced a record in it. Two listings that agree miss nothing.
+            let before = std::mem::replace(&mut listed, numbers(medium, folder)?);
+            if before != listed {
+                continue;
+            }
+            match Self::of(medium, folder, store, &listed) {
                 Ok(catalog) => return Ok(catalog),
                 Err(error) => {
-                    // Beside a writer that compacts, a listing may miss what moves meanwhile.
-                    let now = self::numbers(medium, folder)?;
-                    if now == numbers {
+                    // Beside a writer that compacts, what was listed may be gone.
+                    let before = std::mem::replace(&mut listed, numbers(medium, folder)?);
+                    if before == listed {
                         return Err(error);
                     }
-                    numbers = now;
                 }
             }
         }
@@ -202,9 +208,9 @@ impl Part {
         Self::scan_to(segment, segment.file.len()?)
     }
 
-    /// The same of what lies before `end`.
-    pub(super) fn scan_to(segment: &Arc<Segment>, end: u64) -> Result<Self> {
-        let mut heads = Heads::new(segment, end);
+    /// The same of what lies before `limit`.
+    pub(super) fn scan_to(segment: &Arc<Segment>, limit: u64) -> Result<Self> {
+        let mut heads = Heads::new(segment, limit);
         let (mut map, mut last_sequence) = (BTreeMap::new(), segment.header.first_sequence - 1);
         let mut frames = 0;
         let end = heads.for_each_batch(|batch| {
@@ -214,7 +220,7 @@ impl Part {
             }));
             Ok(())
         })?;
-        check_tail(segment, end, last_sequence)?;
+        check_tail(segment, end..limit, last_sequence)?;
         let compacted = segment.header.compacted;
         if let Some(made) = compacted.filter(|made| made.frames != frames) {
             let what = format!(
@@ -264,13 +270,17 @@ impl Part {
 /// What one segment says of its keys, in their order.
 pub(super) type Entries = Box<dyn Iterator<Item = Result<(Vec<u8>, Latest)>> + Send>;
 
-/// Refuses what no crash explains behind `end`, where the last complete batch of a segment ends.
+/// Refuses what no crash explains in `rest`, which begins where the last complete batch of a segment ends, and ends
+/// where the walk over the segment did: beside a writer, whole batches follow there by now.
 ///
 /// # Errors
 /// `Corrupted` if a frame lies there that was written when operation `last_sequence + 1` had been
 /// synced.
-pub(super) fn check_tail(segment: &Segment, end: u64, last_sequence: u64) -> Result<()> {
-    let size = segment.file.len()?;
+pub(super) fn check_tail(segment: &Segment, rest: Range<u64>, last_sequence: u64) -> Result<()> {
+    let Range {
+        start: end,
+        end: size,
+    } = rest;
     let mut rest = Heads::from(segment, end, last_sequence + 1, size);
     if end < size && rest.any_synced_after(end + 1, last_sequence + 1)? {
         return Err(wrong(

@@ -126,7 +126,7 @@ impl Medium {
         Self(Arc::new(System))
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn simulated(disk: Arc<dyn Disk>) -> Self {
         Self(disk)
     }
@@ -251,11 +251,16 @@ impl MediumFile {
     /// # Errors
     /// `Corrupted` if the file ends before; `Io`.
     pub(super) fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<()> {
+        let end = offset.saturating_add(buffer.len() as u64);
+        let ends_before =
+            || Error::corrupted(format!("{} ends before byte {end}", self.path.display()));
+        // No file is that long, and systems call such an offset invalid.
+        if end > i64::MAX as u64 {
+            return Err(ends_before());
+        }
         self.file.read_at(buffer, offset).map_err(|error| {
             if error.kind() == io::ErrorKind::UnexpectedEof {
-                let end = offset.saturating_add(buffer.len() as u64);
-                let path = self.path.display();
-                return Error::corrupted(format!("{path} ends before byte {end}"));
+                return ends_before();
             }
             Error::io("read", &self.path, error)
         })

@@ -11,6 +11,8 @@ mod compaction;
 mod disk;
 mod footer;
 mod frame;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod heads;
 mod index;
 mod log;

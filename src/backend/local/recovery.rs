@@ -181,7 +181,7 @@ impl Scan {
             unsynced.push((before, batch));
             Ok(())
         })?;
-        check_tail(segment, end.offset, end.sequence)?;
+        check_tail(segment, end.offset..size, end.sequence)?;
         for (before, batch) in unsynced {
             for (head, location) in batch.iter().filter(|(_, l)| l.sequence > synced) {
                 if segment.body_is_valid(head, location.offset)? {

@@ -25,7 +25,7 @@ pub(super) struct StoreFile {
     application: String,
     format: u32,
     /// 32 hexadecimal digits.
-    store: String,
+    pub(super) store: String,
     /// 16 hexadecimal digits: XXH3-64 of the file with zeros in their place. Format 1 had none.
     #[serde(default)]
     checksum: String,

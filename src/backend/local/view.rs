@@ -34,6 +34,13 @@ impl View {
         store: StoreId,
         synced: u64,
     ) -> Result<Self> {
+        // A writer that is just opened cuts off what a killed one left, under the reader's eyes; damage is still
+        // there at a second look.
+        let look = || Self::look(medium, folder, store, synced);
+        look().or_else(|_| look())
+    }
+
+    fn look(medium: &Medium, folder: &Path, store: StoreId, synced: u64) -> Result<Self> {
         let catalog = Catalog::open(medium, folder, store)?;
         let mut parts = catalog.sealed;
         if let Some(active) = catalog.active {

@@ -129,3 +129,23 @@ fn threads_that_race_to_make_one_store_leave_a_whole_one() {
         .commit(vec![put("a", b"1")])
         .unwrap();
 }
+
+#[test]
+#[cfg(unix)]
+fn a_store_that_was_closed_is_free_at_once_also_while_other_threads_start_processes() {
+    let fixture = Fixture::new();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                std::process::Command::new("true").status().unwrap();
+            }
+        });
+        let kept_locked = (0..500).any(|_| {
+            drop(take_lock(&fixture.path().join(LOCK)));
+            take_lock(&fixture.path().join(LOCK)).is_err()
+        });
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(!kept_locked);
+    });
+}

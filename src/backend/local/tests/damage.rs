@@ -161,3 +161,21 @@ fn an_acknowledged_frame_with_a_damaged_head_is_never_cut_away() {
     std::fs::write(fixture.segment(1), whole).unwrap();
     assert_eq!(content(&fixture.open()).len(), 2);
 }
+
+#[test]
+fn a_location_beyond_the_end_of_all_files_is_damage_and_no_overflow() {
+    let fixture = Fixture::new();
+    fixture.open().commit(vec![put("one", b"1")]).unwrap();
+    let file = Medium::system().open(&fixture.segment(1), Access::Read);
+    let segment = Segment::open(file.unwrap(), 1).unwrap();
+    for offset in [i64::MAX as u64 - 5, u64::MAX - 5] {
+        let location = segment::Location {
+            segment: 1,
+            offset,
+            frame_len: 100,
+            sequence: 1,
+        };
+        let error = segment.read_body(b"one", &location).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupted, "{error}");
+    }
+}

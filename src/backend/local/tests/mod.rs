@@ -11,6 +11,7 @@ mod damage;
 mod faults;
 #[cfg(target_os = "linux")]
 mod full_disk;
+mod growing;
 mod hostile;
 mod model;
 mod power_cut;
