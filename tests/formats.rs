@@ -62,18 +62,21 @@ fn check(record: &Record, n: u32) {
     assert_eq!(record.latent.as_slice(), expected);
     assert_eq!(header.created_ms, 1_700_000_000_000 + u64::from(n));
     let encoder = header.encoder.as_ref();
-    assert_eq!(encoder.is_some(), n % 3 != 0);
+    assert_eq!(encoder.is_some(), !n.is_multiple_of(3));
     if let Some(encoder) = encoder {
         assert_eq!(encoder.name, format!("tiny{}", n % 2));
-        assert_eq!(encoder.fingerprint, (n % 2 == 0).then_some([n as u8; 32]));
+        assert_eq!(
+            encoder.fingerprint,
+            n.is_multiple_of(2).then_some([n as u8; 32])
+        );
     }
     let source = header.source.as_ref();
-    assert_eq!(source.is_some(), n % 4 != 0);
+    assert_eq!(source.is_some(), !n.is_multiple_of(4));
     if let Some(source) = source {
         assert_eq!(source.name, format!("picture {n}.png"));
         assert_eq!(source.bytes, 1000 + u64::from(n));
     }
-    assert_eq!(!header.preparation.is_empty(), n % 5 == 0);
+    assert_eq!(!header.preparation.is_empty(), n.is_multiple_of(5));
 }
 
 /// Checks that exactly the records of a fixture are in `store`.

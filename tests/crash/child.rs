@@ -73,7 +73,7 @@ impl Worker<'_> {
                 4..=8 => {
                     self.say("compacting");
                     let done = self.store.compact(&mut |_, _| ()).unwrap();
-                    self.say(&format!("compacted {}", done.segments));
+                    self.say(&format!("compacted {}", done.files));
                 }
                 9..=13 => self.read(),
                 14..=16 => self.write_what_is_refused(),
