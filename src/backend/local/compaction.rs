@@ -241,6 +241,18 @@ impl Writer {
                 )));
             }
         }
+        // Replaced or deleted meanwhile, a frame may stay for nothing; but none may be missing.
+        let live = self.index().live_bytes();
+        let numbers = group.iter().map(|part| part.segment.number());
+        let live: u64 = numbers.filter_map(|number| live.get(&number)).sum();
+        if plan.bytes - plan.retained < live {
+            return Err(Error::corrupted(format!(
+                "of {live} bytes in the segments {} to {} that the index points to, {} were found",
+                group.first().map_or(0, |part| part.segment.number()),
+                group.last().map_or(0, |part| part.segment.number()),
+                plan.bytes - plan.retained
+            )));
+        }
         Ok(plan)
     }
 

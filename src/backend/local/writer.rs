@@ -302,8 +302,14 @@ impl Writer {
         }
         let result = self.append(&mut log, batches, sync);
         drop(log);
+        let mut accepted = accepted.into_iter();
+        let first = accepted.next();
         for request in accepted {
             request.answer(result.as_ref().copied().map_err(Error::again));
+        }
+        // One of them gets the error itself, with its sources.
+        if let Some(request) = first {
+            request.answer(result);
         }
     }
 
