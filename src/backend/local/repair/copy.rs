@@ -81,7 +81,7 @@ pub(super) fn copy(
     store.flush()?;
     if headless > 0 {
         copied.notes.push(format!(
-            "{headless} records with damaged heads are whole otherwise, and were kept"
+            "with damaged heads but whole otherwise, and kept: {headless}"
         ));
     }
     Ok(copied)

@@ -90,7 +90,7 @@ impl Survey {
         };
         survey.walk(files, synced, closed, check, progress);
         if newer > 0 {
-            let note = format!("{newer} items are whole and weren't looked into: {why}");
+            let note = format!("whole, but not looked into: {newer} ({why})");
             survey.verification.notes.push(note);
         }
         survey.finish();
