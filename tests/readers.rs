@@ -9,27 +9,11 @@ mod together;
 
 use std::process::{Command, Stdio};
 
-use latentdb::half::f16;
-use latentdb::{Database, ForeignLatent, Latent, LatentShape};
+use latentdb::Database;
 use support::Sandbox;
+use support::stores::latent;
 
 const RECORDS: u32 = 200;
-
-fn latent(n: u32) -> ForeignLatent {
-    let shape = LatentShape {
-        channels: 4,
-        height: 3,
-        width: 5,
-    };
-    ForeignLatent {
-        latent: Latent::new(shape, vec![f16::from_f32(n as f32); 60]).unwrap(),
-        latent_space: "tiny-1".into(),
-        encoder: None,
-        width: 40,
-        height: 24,
-        source: None,
-    }
-}
 
 #[test]
 fn processes_that_read_beside_a_writer_see_whole_records_and_never_fewer_than_before() {
