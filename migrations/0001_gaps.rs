@@ -6,7 +6,7 @@
 //! back, it undoes the step, as long as nothing was compacted.
 
 use super::{Error, INDEX, StoreFile, segment};
-use super::{Medium, Path, Result, SEGMENTS, StoreId, View, catalog, check_log_reaches, index};
+use super::{Medium, Path, Result, SEGMENTS, StoreId, View, catalog, check_log_reaches, tree};
 
 /// Where the old `store.json` is kept.
 const BEFORE: &str = "store.format-1.json";
@@ -24,7 +24,7 @@ pub(super) fn run(medium: &Medium, folder: &Path, store: StoreId) -> Result<()> 
     }
     // The index of format 1 is the only one who knows how far the log went. Format 2 makes a new
     // one, so it is asked now.
-    let acknowledged = index::last_of_format_1(&folder.join(INDEX), store);
+    let acknowledged = tree::last_of_format_1(&folder.join(INDEX), store);
     let view = View::open(medium, &segments, store, acknowledged.unwrap_or(0))?;
     check_log_reaches(view.last_sequence(), acknowledged.unwrap_or(0))?;
 

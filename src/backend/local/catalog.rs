@@ -251,7 +251,7 @@ impl Part {
     }
 
     /// What this segment says last of its keys from `from` on.
-    pub(super) fn entries_from(&self, from: &[u8]) -> Entries {
+    pub(super) fn entries_from(&self, from: &[u8]) -> Entries<'static> {
         match &self.keys {
             Keys::Footer(footer) => Box::new(Arc::clone(footer).entries_from(from)),
             Keys::Scanned(map) => {
@@ -268,7 +268,7 @@ impl Part {
 }
 
 /// What one segment says of its keys, in their order.
-pub(super) type Entries = Box<dyn Iterator<Item = Result<(Vec<u8>, Latest)>> + Send>;
+pub(super) type Entries<'a> = Box<dyn Iterator<Item = Result<(Vec<u8>, Latest)>> + Send + 'a>;
 
 /// Refuses what no crash explains in `rest`, which begins where the last complete batch of a segment ends, and ends
 /// where the walk over the segment did: beside a writer, whole batches follow there by now.

@@ -14,8 +14,8 @@ use super::disk::{Access, MediumFile};
 use super::footer::{self, Latest};
 use super::frame::{Head, Kind};
 use super::heads::Heads;
-use super::index::Move;
 use super::segment::{self, Compacted, Header, Location, Segment};
+use super::tree::Move;
 use super::writer::{Writer, locked};
 use crate::backend::Compaction;
 use crate::error::{Error, Result};
@@ -56,7 +56,7 @@ impl Writer {
         let _one_at_a_time = locked(&self.compacting);
         self.seal_garbage()?;
         let sealed = read(&self.sealed);
-        let groups = self.groups(&sealed, WORTHWHILE, true);
+        let groups = self.groups(&sealed, WORTHWHILE, true)?;
         let size = |group: &[Part]| group.iter().map(Part::frame_bytes).sum::<u64>();
         let total = groups.iter().map(|group| size(group)).sum();
         let (mut sum, mut done) = (Compaction::default(), 0);
@@ -78,7 +78,7 @@ impl Writer {
         if all < least {
             return Ok(());
         }
-        let live = self.index().live_bytes();
+        let live = self.index().live_bytes_lately();
         let live: u64 = sealed.iter().map(|part| live_of(part, &live)).sum();
         let garbage = all.saturating_sub(live);
         if garbage < least || (garbage as f64) < TOO_MUCH * all as f64 {
@@ -86,7 +86,7 @@ impl Writer {
         }
         let parts = sealed.clone();
         drop(sealed);
-        let groups = self.groups(&parts, TOO_MUCH, false);
+        let groups = self.groups(&parts, TOO_MUCH, false)?;
         match groups.first() {
             Some(group) => self.compact_group(group, &mut Compaction::default(), &mut |_| ()),
             None => Ok(()),
@@ -99,7 +99,7 @@ impl Writer {
         let Some(active) = &log.active else {
             return Ok(());
         };
-        let live = self.index().live_bytes();
+        let live = self.index().live_bytes()?;
         let live = live.get(&active.segment.number()).copied().unwrap_or(0);
         let frames = active.end - active.segment.start;
         if is_garbage(frames, live, WORTHWHILE) {
@@ -110,8 +110,8 @@ impl Writer {
     }
 
     /// Neighbouring segments that become one: each with garbage, or small and beside another.
-    fn groups(&self, parts: &[Part], threshold: f64, merge: bool) -> Vec<Vec<Part>> {
-        let live = self.index().live_bytes();
+    fn groups(&self, parts: &[Part], threshold: f64, merge: bool) -> Result<Vec<Vec<Part>>> {
+        let live = self.index().live_bytes()?;
         let (mut groups, mut group, mut bytes) = (Vec::new(), Vec::<Part>::new(), 0);
         let garbage = |part: &Part| is_garbage(part.frame_bytes(), live_of(part, &live), threshold);
         let mut close = |group: &mut Vec<Part>| {
@@ -133,7 +133,7 @@ impl Writer {
             }
         }
         close(&mut group);
-        groups
+        Ok(groups)
     }
 
     fn compact_group(
@@ -242,7 +242,7 @@ impl Writer {
             }
         }
         // Replaced or deleted meanwhile, a frame may stay for nothing; but none may be missing.
-        let live = self.index().live_bytes();
+        let live = self.index().live_bytes()?;
         let numbers = group.iter().map(|part| part.segment.number());
         let live: u64 = numbers.filter_map(|number| live.get(&number)).sum();
         if plan.bytes - plan.retained < live {

@@ -29,8 +29,8 @@ pub(super) trait DiskFile: Debug + Send + Sync {
     fn len(&self) -> io::Result<u64>;
     /// Reads exactly `buffer.len()` bytes.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
-    /// Writes all of `bytes`, or some of them and fails.
-    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// Writes all of `parts`, one behind the other, or some of their bytes and fails.
+    fn write_at(&self, parts: &[&[u8]], offset: u64) -> io::Result<()>;
     fn set_len(&self, length: u64) -> io::Result<()>;
     /// The file's bytes and length are on the medium when it returns.
     fn sync(&self) -> io::Result<()>;
@@ -97,8 +97,8 @@ impl DiskFile for File {
         fs::io::read_exact_at(self, buffer, offset)
     }
 
-    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        fs::io::write_all_at(self, bytes, offset)
+    fn write_at(&self, parts: &[&[u8]], offset: u64) -> io::Result<()> {
+        fs::io::write_all_parts_at(self, parts, offset)
     }
 
     fn set_len(&self, length: u64) -> io::Result<()> {
@@ -267,7 +267,12 @@ impl MediumFile {
     }
 
     pub(super) fn write_at(&self, bytes: &[u8], offset: u64) -> Result<()> {
-        let written = self.file.write_at(bytes, offset);
+        self.write_parts_at(&[bytes], offset)
+    }
+
+    /// Writes `parts`, one behind the other.
+    pub(super) fn write_parts_at(&self, parts: &[&[u8]], offset: u64) -> Result<()> {
+        let written = self.file.write_at(parts, offset);
         written.map_err(|e| Error::io("write to", &self.path, e))
     }
 

@@ -79,6 +79,13 @@ impl Head {
     /// Appends the frame with `body`, which is to lie at the offset that `seed` was made for.
     pub(super) fn write(&self, seed: u64, body: &[u8], out: &mut Vec<u8>) {
         debug_assert_eq!(self.body_len, body.len() as u64);
+        self.write_head(seed, out);
+        out.extend_from_slice(body);
+        out.extend_from_slice(&checksum(seed, body));
+    }
+
+    /// Appends what comes before the body.
+    pub(super) fn write_head(&self, seed: u64, out: &mut Vec<u8>) {
         let start = out.len();
         out.extend_from_slice(&MAGIC);
         out.push(self.kind as u8);
@@ -91,10 +98,8 @@ impl Head {
         out.extend_from_slice(&self.sequence.to_le_bytes());
         out.extend_from_slice(&self.key);
         out.extend_from_slice(&self.facts);
-        let checksum = XxHash3_64::oneshot_with_seed(seed, &out[start..]);
-        out.extend_from_slice(&checksum.to_le_bytes());
-        out.extend_from_slice(body);
-        out.extend_from_slice(&XxHash3_64::oneshot_with_seed(seed, body).to_le_bytes());
+        let checksum = checksum(seed, &out[start..]);
+        out.extend_from_slice(&checksum);
     }
 
     /// The head at the beginning of `bytes`, if one that was written for `seed` lies there.
@@ -111,7 +116,7 @@ impl Head {
         }
         let end = PREFIX + key + facts;
         let checksum = bytes.get(end..end + CHECKSUM)?;
-        if XxHash3_64::oneshot_with_seed(seed, &bytes[..end]).to_le_bytes() != checksum {
+        if self::checksum(seed, &bytes[..end]) != checksum {
             return None;
         }
         Some(Self {
@@ -126,11 +131,15 @@ impl Head {
     }
 }
 
+/// What lies behind a head, and behind a body.
+pub(super) fn checksum(seed: u64, bytes: &[u8]) -> [u8; CHECKSUM] {
+    XxHash3_64::oneshot_with_seed(seed, bytes).to_le_bytes()
+}
+
 /// The body in `bytes`, which hold body and checksum, if it is the one that was written.
 pub(super) fn checked_body(seed: u64, bytes: &[u8]) -> Option<&[u8]> {
-    let (body, checksum) = bytes.split_last_chunk::<CHECKSUM>()?;
-    let matches = XxHash3_64::oneshot_with_seed(seed, body) == u64::from_le_bytes(*checksum);
-    matches.then_some(body)
+    let (body, written) = bytes.split_last_chunk()?;
+    (checksum(seed, body) == *written).then_some(body)
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ pub(super) struct Heads<'a> {
 }
 
 impl<'a> Heads<'a> {
-    /// Bytes read at once: several small records, and little beside the head of a large one.
+    /// Bytes read at once where frames are small.
     const READ: usize = 8 << 10;
 
     /// Walks from the first frame.
@@ -109,7 +109,13 @@ impl<'a> Heads<'a> {
         let wanted = left.min(frame::MAX_HEAD as u64);
         let buffered = self.buffer_start + self.buffer.len() as u64;
         if offset < self.buffer_start || offset + wanted > buffered {
-            self.buffer.resize(left.min(Self::READ as u64) as usize, 0);
+            // Beyond what was read: a large body was passed over, and another may follow.
+            let most = if offset > buffered {
+                frame::MAX_HEAD
+            } else {
+                Self::READ
+            };
+            self.buffer.resize(left.min(most as u64) as usize, 0);
             self.buffer_start = offset;
             self.segment.file.read_at(&mut self.buffer, offset)?;
         }

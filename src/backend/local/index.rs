@@ -1,451 +1,386 @@
-//! The index by key: a sled tree of small entries, always replaceable by a walk over the log.
+//! The index by key: what was changed last, in memory, over a tree that takes it over in bulk.
 //!
-//! Invariant: what it holds is exactly what the log says up to its checkpoint, because both are
-//! written in one atomic sled batch; a panic inside sled becomes an error. The only user of `sled`.
+//! Invariant: it answers what the log says up to the last [`apply`](Index::apply). A change leaves
+//! memory only once the tree has it, with the position in the log that it belongs to; what a killed
+//! process had in memory, the log has.
 
-use std::collections::{BTreeMap, HashMap};
-use std::io::ErrorKind::StorageFull;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
-use std::sync::mpsc::channel;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::collections::BTreeMap;
+use std::ops::Bound::{Included, Unbounded};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::thread::JoinHandle;
 
-use twox_hash::XxHash3_64;
-
+use super::catalog::Entries;
 use super::checkpoint::{Checkpoint, Position};
 use super::footer::Latest;
 use super::frame::Kind;
-use super::segment::{Location, StoreId};
+use super::tree::{Move, Tree, endless, with_patience};
+use super::view::merge;
+use super::writer::locked;
 use crate::error::{Error, ErrorKind, Result};
-use crate::fs;
 
-/// Entries stand under their key behind this byte, bytes in use of a segment under its number
-/// behind another, the checkpoint under a third.
-const ENTRY: u8 = b'e';
-const LIVE: u8 = b'l';
-const CHECKPOINT: &[u8] = b"c";
-const ENTRY_PREFIX: usize = 28;
+/// Changed keys that the tree takes over at once, in a thread of its own, while batches go on being
+/// committed: one by one they would cost each batch as much as its checksums.
+pub(super) const HAND_OVER: usize = 1024;
 
-/// Bounds sled's page cache; entries of a million records fit.
-const CACHE_BYTES: u64 = 64 << 20;
+/// Where the tree is slower than the batches, they wait for it once it is this many steps behind.
+const MAX_STEPS: usize = 8;
 
-/// Entries that go into an empty index in one step.
-const FILL_STEP: usize = 4096;
+/// Entries that a listing takes at once.
+const PAGE: usize = 256;
 
-/// sled gives its lock up a moment after it was dropped.
-const LOCK_PATIENCE: Duration = Duration::from_secs(1);
-
-/// On a full disk sled can wait for ever for its own writes.
-const CLOSE_PATIENCE: Duration = Duration::from_mins(1);
+type Changes = BTreeMap<Vec<u8>, Latest>;
 
 pub(super) struct Index {
-    folder: PathBuf,
-    /// Gone only while it is dropped.
-    sled: Option<Sled>,
-    state: Mutex<State>,
+    /// Dropped before what it works on.
+    worker: Worker,
+    layers: Arc<Layers>,
+    hand_over: usize,
 }
 
-#[derive(Clone)]
-struct Sled {
-    tree: sled::Tree,
-    db: sled::Db,
+struct Layers {
+    tree: Tree,
+    recent: RwLock<Recent>,
 }
 
-/// What is known of the tree as a whole.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct State {
-    checkpoint: Option<Checkpoint>,
-    /// Bytes of the frames in each segment that the index points to.
-    live: BTreeMap<u32, u64>,
+/// What the tree doesn't have yet.
+struct Recent {
+    fresh: Changes,
+    /// Where the log stands with them.
+    position: Position,
+    /// On their way to the tree, older than the fresh ones.
+    leaving: Option<(Arc<Changes>, Position)>,
+    /// Why the tree takes nothing more.
+    failed: Option<Error>,
 }
 
-/// Where compaction moved a frame.
-pub(super) struct Move {
-    pub(super) key: Vec<u8>,
-    pub(super) from: Location,
-    pub(super) to: Latest,
+impl Recent {
+    fn get(&self, key: &[u8]) -> Option<&Latest> {
+        let leaving = self.leaving.as_ref();
+        let older = || leaving.and_then(|(changes, _)| changes.get(key));
+        self.fresh.get(key).or_else(older)
+    }
+
+    fn len(&self) -> usize {
+        let leaving = self.leaving.as_ref();
+        self.fresh.len() + leaving.map_or(0, |(changes, _)| changes.len())
+    }
 }
 
-/// Runs a call of sled; its errors and its panics become ours.
-fn guarded<T>(doing: &str, call: impl FnOnce() -> sled::Result<T>) -> Result<T> {
-    match catch_unwind(AssertUnwindSafe(call)) {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => {
-            let full = matches!(&error, sled::Error::Io(io) if io.kind() == StorageFull);
-            let kind = if full { ErrorKind::Full } else { ErrorKind::Io };
-            Err(Error::new(kind, format!("the index can't {doing}")).with_source(error))
+/// The thread that hands changes to the tree, if there is one.
+#[derive(Default)]
+struct Worker(Mutex<Option<JoinHandle<()>>>);
+
+impl Worker {
+    /// Does `work` once the thread is done, and keeps another from beginning meanwhile.
+    fn instead<T>(&self, work: impl FnOnce() -> T) -> T {
+        let mut worker = locked(&self.0);
+        if let Some(busy) = worker.take() {
+            let _ = busy.join();
         }
-        Err(_) => Err(Error::new(
-            ErrorKind::Io,
-            format!("the index stopped with a panic when asked to {doing}"),
-        )),
+        work()
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        let worker = locked(&self.0).take();
+        with_patience(move || worker.map(JoinHandle::join));
+    }
+}
+
+impl Layers {
+    fn recent(&self) -> RwLockReadGuard<'_, Recent> {
+        self.recent.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn recent_mut(&self) -> RwLockWriteGuard<'_, Recent> {
+        self.recent.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hands what is in memory to the tree. One thread at a time may.
+    fn hand_over(&self) -> Result<()> {
+        let mut recent = self.recent_mut();
+        if let Some(error) = &recent.failed {
+            return Err(error.again());
+        }
+        let changes = Arc::new(std::mem::take(&mut recent.fresh));
+        let position = recent.position;
+        recent.leaving = Some((Arc::clone(&changes), position));
+        drop(recent);
+        let taken = self.tree.apply(changes.iter(), position);
+        let mut recent = self.recent_mut();
+        match &taken {
+            Ok(()) => recent.leaving = None,
+            // Whether the tree has some of it isn't known: it is made anew from the log next time.
+            Err(error) => recent.failed = Some(error.again()),
+        }
+        taken
+    }
+
+    /// The next entries of a listing.
+    fn page(&self, prefix: &[u8], from: &[u8]) -> Result<Vec<(Vec<u8>, Latest)>> {
+        let recent = self.recent();
+        let range = |changes| -> Entries<'_> {
+            let changes: &Changes = changes;
+            let range = changes.range::<[u8], _>((Included(from), Unbounded));
+            let inside = range.take_while(|(key, _)| key.starts_with(prefix));
+            Box::new(inside.map(|(key, latest)| Ok((key.clone(), latest.clone()))))
+        };
+        let tree: Entries<'_> = Box::new(self.tree.scan(prefix, from));
+        let leaving = recent.leaving.iter().map(|(changes, _)| range(changes));
+        let sources = std::iter::once(tree).chain(leaving);
+        merge(sources.chain([range(&recent.fresh)]))
+            .take(PAGE)
+            .collect()
     }
 }
 
 impl Index {
-    pub(super) fn open(folder: &Path) -> Result<Self> {
-        // Without a thread that writes every now and then: what a killed process hadn't written of
-        // the index, the log has.
-        let config = sled::Config::new()
-            .path(folder)
-            .cache_capacity(CACHE_BYTES)
-            .flush_every_ms(None);
-        let deadline = Instant::now() + LOCK_PATIENCE;
-        let db = loop {
-            match guarded("open", || config.open()) {
-                Err(error) if is_lock(&error) && Instant::now() < deadline => {
-                    std::thread::sleep(Duration::from_millis(10));
-                }
-                other => break other?,
-            }
+    /// An index whose tree is level with the log, and takes over `hand_over` changed keys at once.
+    pub(super) fn over(tree: Tree, position: Position, hand_over: usize) -> Self {
+        let recent = Recent {
+            fresh: Changes::new(),
+            position,
+            leaving: None,
+            failed: None,
         };
-        let tree = guarded("open its tree", || db.open_tree("index"))?;
-        let checkpoint = guarded("read its checkpoint", || tree.get(CHECKPOINT))?;
-        let checkpoint = checkpoint.and_then(|bytes| Checkpoint::from_bytes(&bytes));
-        let mut live = BTreeMap::new();
-        for pair in tree.scan_prefix([LIVE]) {
-            let (key, value) = guarded("read its sums", || pair)?;
-            // Anything else is found out by `is_sound`.
-            if let (Some(segment), Some(bytes)) = (key[1..].first_chunk(), value.first_chunk()) {
-                live.insert(u32::from_be_bytes(*segment), u64::from_le_bytes(*bytes));
-            }
+        Self {
+            worker: Worker::default(),
+            layers: Arc::new(Layers {
+                tree,
+                recent: RwLock::new(recent),
+            }),
+            hand_over,
         }
-        Ok(Self {
-            folder: folder.to_path_buf(),
-            sled: Some(Sled { tree, db }),
-            state: Mutex::new(State { checkpoint, live }),
-        })
     }
 
-    fn tree(&self) -> &sled::Tree {
-        let sled = self.sled.as_ref();
-        &sled.expect("an index has a tree until it is dropped").tree
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn checkpoint(&self) -> Option<Checkpoint> {
-        self.state().checkpoint
-    }
-
-    /// Bytes of the frames in each segment that the index points to.
-    pub(super) fn live_bytes(&self) -> BTreeMap<u32, u64> {
-        self.state().live.clone()
-    }
-
-    /// Whether the entries are as many as the checkpoint says, and the very ones.
-    pub(super) fn is_sound(&self) -> Result<bool> {
-        let (mut keys, mut digest, mut live) = (0, 0u64, BTreeMap::new());
-        for pair in self.tree().scan_prefix([ENTRY]) {
-            let (key, value) = guarded("count", || pair)?;
-            let location = read_entry(&value)?.location;
-            keys += 1;
-            digest = digest.wrapping_add(hash(&key[1..], &value));
-            *live.entry(location.segment).or_default() += location.frame_len;
+    /// # Errors
+    /// `Poisoned` if the tree failed to take over what it was to: no more than that should wait in
+    /// memory.
+    pub(super) fn check(&self, folder: &Path) -> Result<()> {
+        match &self.layers.recent().failed {
+            None => Ok(()),
+            Some(error) => Err(Error::new(
+                ErrorKind::Poisoned,
+                format!(
+                    "the index of {} failed: the store takes no writes until it is opened anew",
+                    folder.display()
+                ),
+            )
+            .with_source(error.again())),
         }
-        let state = self.state();
-        let known = state.checkpoint.map(|c| (c.keys, c.digest));
-        let mut counted = state.live.clone();
-        counted.retain(|_, bytes| *bytes > 0);
-        Ok(known == Some((keys, digest)) && counted == live)
     }
 
     pub(super) fn get(&self, key: &[u8]) -> Result<Option<Latest>> {
-        let value = guarded("read", || self.tree().get(entry_key(key)))?;
-        value.map(|bytes| read_entry(&bytes)).transpose()
+        if let Some(latest) = self.layers.recent().get(key) {
+            return Ok((latest.kind == Kind::Put).then(|| latest.clone()));
+        }
+        self.layers.tree.get(key)
     }
 
-    /// Fills an empty index of `store`, whose newest compacted segment is `compacted`, with the
-    /// entries that exist at `position`, each key once. It has no checkpoint until all are in.
-    pub(super) fn fill(
-        &self,
-        entries: impl Iterator<Item = Result<(Vec<u8>, Latest)>>,
-        store: StoreId,
-        compacted: u32,
-        position: Position,
-    ) -> Result<()> {
-        let mut state = self.state();
-        let mut change = Change::new(self.tree(), &state);
-        let mut step = 0;
-        for entry in entries {
-            let (key, latest) = entry?;
-            change.insert(&key, &latest);
-            step += 1;
-            if step == FILL_STEP {
-                step = 0;
-                let batch = std::mem::take(&mut change.batch);
-                guarded("write", || self.tree().apply_batch(batch))?;
+    /// Takes in what the log says next, up to `position`.
+    pub(super) fn apply(&self, news: Vec<(Vec<u8>, Latest)>, position: Position) {
+        let mut recent = self.layers.recent_mut();
+        recent.fresh.extend(news);
+        recent.position = position;
+        let (fresh, waiting) = (recent.fresh.len(), recent.len());
+        drop(recent);
+        if fresh < self.hand_over {
+            return;
+        }
+        let mut worker = locked(&self.worker.0);
+        if let Some(busy) =
+            worker.take_if(|w| w.is_finished() || waiting >= MAX_STEPS * self.hand_over)
+        {
+            let _ = busy.join();
+        }
+        if worker.is_none() {
+            let layers = Arc::clone(&self.layers);
+            // What fails is told to who writes next.
+            let work = move || drop(layers.hand_over());
+            let thread = std::thread::Builder::new().name("latentdb-index".into());
+            *worker = thread.spawn(work).ok();
+            if worker.is_none() {
+                // No thread is to be had.
+                drop(self.layers.hand_over());
             }
         }
-        *state = change.commit(store, position, compacted)?;
-        Ok(())
     }
 
-    /// Applies what the log says next and moves the checkpoint, in one atomic step.
-    pub(super) fn apply(&self, news: &[(Vec<u8>, Latest)], position: Position) -> Result<()> {
-        let mut state = self.state();
-        let checkpoint = state.checkpoint.ok_or_else(not_begun)?;
-        let mut change = Change::new(self.tree(), &state);
-        for (key, latest) in news {
-            change.set(key, Some(latest).filter(|l| l.kind == Kind::Put))?;
-        }
-        *state = change.commit(checkpoint.store, position, checkpoint.compacted)?;
-        Ok(())
+    /// Waits until the tree has everything.
+    fn settle(&self) -> Result<()> {
+        self.worker.instead(|| self.layers.hand_over())
+    }
+
+    /// Bytes of the frames in each segment that the tree points to: a little behind.
+    pub(super) fn live_bytes_lately(&self) -> BTreeMap<u32, u64> {
+        self.layers.tree.live_bytes()
+    }
+
+    /// Bytes of the frames in each segment that the index points to.
+    pub(super) fn live_bytes(&self) -> Result<BTreeMap<u32, u64>> {
+        self.settle()?;
+        Ok(self.layers.tree.live_bytes())
     }
 
     /// Points the entries that still say `from` to where compaction moved their frames.
     ///
     /// `compacted` is the number of the segment they were moved to, given with the last of them.
+    /// Nothing is applied meanwhile: the caller has locked the log.
     pub(super) fn relocate(&self, moves: &[Move], compacted: Option<u32>) -> Result<()> {
-        let mut state = self.state();
-        let checkpoint = state.checkpoint.ok_or_else(not_begun)?;
-        let mut change = Change::new(self.tree(), &state);
-        for moved in moves {
-            if change
-                .get(&moved.key)?
-                .is_some_and(|l| l.location == moved.from)
-            {
-                change.set(&moved.key, Some(&moved.to))?;
-            }
-        }
-        let compacted = compacted.unwrap_or(checkpoint.compacted);
-        *state = change.commit(checkpoint.store, checkpoint.position, compacted)?;
-        Ok(())
+        self.settle()?;
+        self.layers.tree.relocate(moves, compacted)
     }
 
     /// Entries whose keys begin with `prefix` and are not less than `from`.
-    pub(super) fn scan(
-        &self,
+    pub(super) fn scan<'a>(
+        &'a self,
         prefix: &[u8],
         from: &[u8],
-    ) -> impl Iterator<Item = Result<(Vec<u8>, Latest)>> + Send + use<> {
-        let prefix = entry_key(prefix);
-        let mut iter = self.tree().range(prefix.clone().max(entry_key(from))..);
+    ) -> impl Iterator<Item = Result<(Vec<u8>, Latest)>> + Send + use<'a> {
+        let mut next = Some(from.max(prefix).to_vec());
+        let prefix = prefix.to_vec();
+        let mut page = Vec::new().into_iter();
         std::iter::from_fn(move || {
-            let next = guarded("list", || iter.next().transpose());
-            match next {
-                Ok(Some((key, _))) if !key.starts_with(&prefix) => None,
-                Ok(Some((key, value))) => {
-                    Some(read_entry(&value).map(|latest| (key[1..].to_vec(), latest)))
+            if page.len() == 0 {
+                match self.layers.page(&prefix, &next.take()?) {
+                    Ok(entries) => page = entries.into_iter(),
+                    Err(error) => return Some(Err(error)),
                 }
-                Ok(None) => None,
-                Err(error) => Some(Err(error)),
+                // The smallest key after the page's last one, unless that was the last of all.
+                let last = page.as_slice().last().filter(|_| page.len() == PAGE);
+                next = last.map(|(key, _)| [key.as_slice(), &[0]].concat());
             }
+            page.next().map(Ok)
         })
     }
 
-    /// Hands what sled still holds to the operating system, so that a killed process leaves it.
+    /// Hands everything to the operating system, so that a killed process leaves it.
     pub(super) fn flush(&self) -> Result<()> {
-        let Some(sled) = self.sled.clone() else {
-            return Ok(());
-        };
-        let flushed = with_patience(move || guarded("flush", || sled.db.flush()));
-        flushed.unwrap_or_else(|| Err(endless())).map(drop)
+        self.settle()?;
+        self.layers.tree.flush()
     }
 
     /// Puts everything on the medium; returns the checkpoint that it then holds.
     ///
     /// # Errors
     /// `Io`; also if sled doesn't come to an end, as on a full disk.
-    pub(super) fn close(mut self) -> Result<Option<Checkpoint>> {
-        let checkpoint = self.checkpoint();
-        let Some(sled) = self.sled.take() else {
-            return Ok(None);
-        };
-        let folder = self.folder.clone();
-        let closed = with_patience(move || {
-            guarded("flush", || sled.db.flush())?;
-            drop(sled);
-            // sled's own flush asks for less than a power cut takes.
-            for name in fs::names(&folder)? {
-                let path = folder.join(name);
-                if path.is_file() {
-                    fs::sync_data(&fs::open_writable(&path)?, &path)?;
-                }
-            }
-            fs::sync_dir(&folder)
+    pub(super) fn close(self) -> Result<Option<Checkpoint>> {
+        let Self { worker, layers, .. } = self;
+        let settled = with_patience(move || {
+            worker.instead(|| layers.hand_over())?;
+            Ok(layers)
         });
-        closed.unwrap_or_else(|| Err(endless()))?;
-        Ok(checkpoint)
+        let layers = settled.unwrap_or_else(|| Err(endless()))?;
+        let layers = Arc::into_inner(layers).ok_or_else(endless)?;
+        layers.tree.close()
     }
 }
 
-impl Drop for Index {
-    fn drop(&mut self) {
-        if let Some(sled) = self.sled.take() {
-            with_patience(move || drop(sled));
-        }
-    }
-}
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
 
-/// What `work` returns, or `None` if it takes longer than anyone should wait; it then goes on alone.
-fn with_patience<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-    let (done, wait) = channel();
-    std::thread::spawn(move || done.send(work()));
-    wait.recv_timeout(CLOSE_PATIENCE).ok()
-}
+    use super::*;
+    use crate::backend::local::segment::Location;
 
-/// Changes to the tree that become one atomic batch, with the sums that go with them.
-struct Change<'a> {
-    tree: &'a sled::Tree,
-    batch: sled::Batch,
-    /// Keys that were changed, as they will be.
-    changed: HashMap<Vec<u8>, Option<Latest>>,
-    keys: u64,
-    digest: u64,
-    live: BTreeMap<u32, u64>,
-    touched: Vec<u32>,
-}
+    const POSITION: Position = Position {
+        segment: 1,
+        offset: 0,
+        sequence: 0,
+        synced: 0,
+        last_offset: 0,
+        last_hash: 0,
+    };
 
-impl<'a> Change<'a> {
-    fn new(tree: &'a sled::Tree, state: &State) -> Self {
-        let (keys, digest) = state.checkpoint.map_or((0, 0), |c| (c.keys, c.digest));
-        Self {
-            tree,
-            batch: sled::Batch::default(),
-            changed: HashMap::new(),
-            keys,
-            digest,
-            live: state.live.clone(),
-            touched: Vec::new(),
-        }
-    }
-
-    fn get(&self, key: &[u8]) -> Result<Option<Latest>> {
-        if let Some(latest) = self.changed.get(key) {
-            return Ok(latest.clone());
-        }
-        let value = guarded("look up", || self.tree.get(entry_key(key)))?;
-        value.map(|bytes| read_entry(&bytes)).transpose()
-    }
-
-    fn set(&mut self, key: &[u8], latest: Option<&Latest>) -> Result<()> {
-        if let Some(before) = self.get(key)? {
-            self.keys -= 1;
-            let entry = write_entry(&before);
-            self.digest = self.digest.wrapping_sub(hash(key, &entry));
-            let live = self.live.entry(before.location.segment).or_default();
-            *live = live.saturating_sub(before.location.frame_len);
-            self.touched.push(before.location.segment);
-        }
-        match latest {
-            Some(after) => self.insert(key, after),
-            None => self.batch.remove(entry_key(key)),
-        }
-        self.changed.insert(key.to_vec(), latest.cloned());
-        Ok(())
-    }
-
-    /// Inserts the entry of a key that has none.
-    fn insert(&mut self, key: &[u8], latest: &Latest) {
-        self.keys += 1;
-        let entry = write_entry(latest);
-        self.digest = self.digest.wrapping_add(hash(key, &entry));
-        let segment = latest.location.segment;
-        *self.live.entry(segment).or_default() += latest.location.frame_len;
-        if self.touched.last() != Some(&segment) {
-            self.touched.push(segment);
-        }
-        self.batch.insert(entry_key(key), entry);
-    }
-
-    fn commit(mut self, store: StoreId, position: Position, compacted: u32) -> Result<State> {
-        let checkpoint = Checkpoint {
-            store,
-            position,
-            compacted,
-            keys: self.keys,
-            digest: self.digest,
+    /// What the log says of a key with operation `sequence`.
+    fn news(key: u32, kind: Kind, sequence: u64) -> (Vec<u8>, Latest) {
+        let location = Location {
+            segment: 1,
+            offset: 100 * sequence,
+            frame_len: 100,
+            sequence,
         };
-        self.touched.sort_unstable();
-        self.touched.dedup();
-        for segment in self.touched {
-            let key = [&[LIVE][..], &segment.to_be_bytes()].concat();
-            match self.live.get(&segment) {
-                Some(&bytes) if bytes > 0 => self.batch.insert(key, &bytes.to_le_bytes()),
-                _ => {
-                    self.live.remove(&segment);
-                    self.batch.remove(key);
-                }
-            }
-        }
-        self.batch.insert(CHECKPOINT, checkpoint.to_bytes());
-        guarded("write", || self.tree.apply_batch(self.batch))?;
-        Ok(State {
-            checkpoint: Some(checkpoint),
-            live: self.live,
-        })
+        let latest = Latest {
+            kind,
+            location,
+            facts: sequence.to_le_bytes().to_vec(),
+        };
+        (format!("{key:04}").into_bytes(), latest)
     }
-}
 
-/// The last operation in the index of a store of format 1, if that can be read.
-pub(super) fn last_of_format_1(folder: &Path, store: StoreId) -> Option<u64> {
-    // Opening would make a folder where there is none.
-    let index = folder.is_dir().then(|| Index::open(folder).ok())??;
-    let bytes = guarded("read its checkpoint", || index.tree().get(CHECKPOINT)).ok()??;
-    // Store, segment (u32), offset and sequence number (u64 each), and more.
-    let (known, rest) = bytes.split_first_chunk::<16>()?;
-    let sequence = rest.get(12..20)?.first_chunk()?;
-    (*known == store && bytes.len() == 45).then(|| u64::from_le_bytes(*sequence))
-}
+    fn open(folder: &Path, hand_over: usize) -> Index {
+        let tree = Tree::open(folder).unwrap();
+        tree.fill(std::iter::empty(), [7; 16], 0, POSITION).unwrap();
+        Index::over(tree, POSITION, hand_over)
+    }
 
-fn not_begun() -> Error {
-    Error::corrupted("the index has no checkpoint")
-}
+    fn entries(index: &Index, prefix: &[u8], from: &[u8]) -> Vec<(Vec<u8>, Latest)> {
+        index.scan(prefix, from).map(Result::unwrap).collect()
+    }
 
-fn endless() -> Error {
-    Error::new(
-        ErrorKind::Io,
-        "the index doesn't come to an end of its writes",
-    )
-}
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
 
-fn is_lock(error: &Error) -> bool {
-    std::error::Error::source(error).is_some_and(|e| e.to_string().contains("acquire lock"))
-}
+        #[test]
+        fn changes_are_seen_at_once_wherever_they_are_on_their_way(
+            batches in prop::collection::vec(prop::collection::vec((0u32..900, prop::bool::weighted(0.8)), 0..300), 1..12),
+            hand_over in 1usize..600,
+            settled in 0usize..12,
+        ) {
+            let folder = tempfile::tempdir().unwrap();
+            let index = open(folder.path(), hand_over);
+            let (mut expected, mut position) = (BTreeMap::new(), POSITION);
+            for (at, batch) in batches.iter().enumerate() {
+                let mut all = Vec::new();
+                for &(key, put) in batch {
+                    position.sequence += 1;
+                    let kind = if put { Kind::Put } else { Kind::Delete };
+                    let (key, latest) = news(key, kind, position.sequence);
+                    if put {
+                        expected.insert(key.clone(), latest.clone());
+                    } else {
+                        expected.remove(&key);
+                    }
+                    all.push((key, latest));
+                }
+                index.apply(all, position);
+                if at == settled {
+                    index.settle().unwrap();
+                }
+                for &(key, _) in batch.iter().take(20) {
+                    let (key, _) = news(key, Kind::Put, 0);
+                    prop_assert_eq!(index.get(&key).unwrap(), expected.get(&key).cloned());
+                }
+                let all: Vec<_> = expected.clone().into_iter().collect();
+                prop_assert_eq!(entries(&index, b"", b""), all);
+                let some: Vec<_> = expected.clone().into_iter().filter(|(key, _)| key.starts_with(b"01") && key.as_slice() >= &b"0150"[..]).collect();
+                prop_assert_eq!(entries(&index, b"01", b"0150"), some);
+            }
+            let live = index.live_bytes().unwrap();
+            prop_assert_eq!(live.get(&1).copied().unwrap_or(0), 100 * expected.len() as u64);
+            let checkpoint = index.close().unwrap().unwrap();
+            prop_assert_eq!(checkpoint.position, position);
+            prop_assert_eq!(checkpoint.keys, expected.len() as u64);
 
-/// The hash of what the index says of `key`.
-pub(super) fn entry_hash(key: &[u8], latest: &Latest) -> u64 {
-    hash(key, &write_entry(latest))
-}
+            let tree = Tree::open(folder.path()).unwrap();
+            prop_assert!(tree.is_sound().unwrap());
+            let held: Vec<_> = tree.scan(b"", b"").map(Result::unwrap).collect();
+            prop_assert_eq!(held, expected.into_iter().collect::<Vec<_>>());
+        }
+    }
 
-fn hash(key: &[u8], entry: &[u8]) -> u64 {
-    XxHash3_64::oneshot_with_seed(XxHash3_64::oneshot(key), entry)
-}
-
-fn entry_key(key: &[u8]) -> Vec<u8> {
-    [&[ENTRY], key].concat()
-}
-
-fn write_entry(latest: &Latest) -> Vec<u8> {
-    let location = &latest.location;
-    let mut out = Vec::with_capacity(ENTRY_PREFIX + latest.facts.len());
-    out.extend_from_slice(&location.segment.to_le_bytes());
-    out.extend_from_slice(&location.offset.to_le_bytes());
-    out.extend_from_slice(&location.frame_len.to_le_bytes());
-    out.extend_from_slice(&location.sequence.to_le_bytes());
-    out.extend_from_slice(&latest.facts);
-    out
-}
-
-fn read_entry(bytes: &[u8]) -> Result<Latest> {
-    let damaged = || Error::corrupted("an entry of the index is damaged");
-    let (prefix, facts) = bytes
-        .split_first_chunk::<ENTRY_PREFIX>()
-        .ok_or_else(damaged)?;
-    let [s0, s1, s2, s3, rest @ ..] = *prefix;
-    let (numbers, _) = rest.as_chunks::<8>();
-    Ok(Latest {
-        kind: Kind::Put,
-        location: Location {
-            segment: u32::from_le_bytes([s0, s1, s2, s3]),
-            offset: u64::from_le_bytes(numbers[0]),
-            frame_len: u64::from_le_bytes(numbers[1]),
-            sequence: u64::from_le_bytes(numbers[2]),
-        },
-        facts: facts.to_vec(),
-    })
+    #[test]
+    fn what_waits_in_memory_is_bounded() {
+        let folder = tempfile::tempdir().unwrap();
+        let index = open(folder.path(), 2);
+        let mut position = POSITION;
+        for key in 0..2000 {
+            position.sequence += 1;
+            index.apply(vec![news(key, Kind::Put, position.sequence)], position);
+            assert!(index.layers.recent().len() <= 2 * MAX_STEPS + 1);
+        }
+        assert_eq!(entries(&index, b"", b"").len(), 2000);
+    }
 }

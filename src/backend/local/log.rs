@@ -10,10 +10,10 @@ use std::sync::Arc;
 use super::catalog::Part;
 use super::checkpoint::Position;
 use super::disk::Medium;
+use super::entry::entry_hash;
 use super::footer::{self, Latest};
-use super::frame::{Head, Kind};
+use super::frame::{self, Head, Kind};
 use super::heads::{Heads, news};
-use super::index::entry_hash;
 use super::segment::{Header, Location, Segment, StoreId};
 use crate::backend::Operation;
 use crate::error::{Error, ErrorKind, Result};
@@ -21,8 +21,11 @@ use crate::error::{Error, ErrorKind, Result};
 /// A segment is sealed before it grows beyond this, unless one batch alone is larger.
 pub(super) const SEGMENT_BYTES: u64 = 256 << 20;
 
-/// The buffer that frames are gathered in is kept up to this size: fresh memory for each write would
-/// cost as much as the copying.
+/// Bodies from this size on go to the medium from where they are; smaller ones are gathered first.
+const LARGE: usize = 4 << 10;
+
+/// The buffer they are gathered in is kept up to this size: fresh memory for each write would cost as
+/// much as the copying.
 const MAX_BUFFER: usize = 4 << 20;
 
 /// What isn't synced at once is synced once it is this much.
@@ -105,9 +108,10 @@ impl Log {
         sync: bool,
     ) -> Result<Vec<(Vec<u8>, Latest)>> {
         let (segment, start) = self.active()?;
-        let mut out = std::mem::take(&mut self.buffer);
-        out.clear();
-        out.reserve(bytes as usize);
+        let mut frames = Frames {
+            small: std::mem::take(&mut self.buffer),
+            ..Frames::default()
+        };
         let mut news = Vec::new();
         let mut position = self.position;
         for batch in batches {
@@ -129,20 +133,21 @@ impl Log {
                     facts,
                     body_len: body.len() as u64,
                 };
-                let offset = start + out.len() as u64;
-                head.write(segment.seed_at(offset), &body, &mut out);
+                let offset = start + frames.len();
+                frames.push(&head, segment.seed_at(offset), body);
                 let location = Location {
                     segment: segment.number(),
                     offset,
-                    frame_len: start + out.len() as u64 - offset,
+                    frame_len: start + frames.len() - offset,
                     sequence,
                 };
                 position.sequence = sequence;
                 news.push(Latest::of_frame(head, location));
             }
         }
-        segment.file.write_at(&out, start)?;
-        let end = start + out.len() as u64;
+        debug_assert_eq!(frames.len(), bytes);
+        segment.file.write_parts_at(&frames.parts(), start)?;
+        let end = start + bytes;
         if let (Some(active), Some((key, latest))) = (&mut self.active, news.last()) {
             active.end = end;
             position.segment = segment.number();
@@ -151,9 +156,10 @@ impl Log {
             position.last_hash = entry_hash(key, latest);
         }
         self.position = position;
-        self.unsynced_bytes += out.len() as u64;
-        if out.capacity() <= MAX_BUFFER {
-            self.buffer = out;
+        self.unsynced_bytes += bytes;
+        if frames.small.capacity() <= MAX_BUFFER {
+            self.buffer = frames.small;
+            self.buffer.clear();
         }
         if sync || self.unsynced_bytes > MAX_UNSYNCED_BYTES {
             self.sync_active(&segment)?;
@@ -235,6 +241,44 @@ impl Log {
         segment.file.sync()?;
         self.active = None;
         Ok(Some(Part::sealed(&segment)?))
+    }
+}
+
+/// Frames on their way to the log: large bodies stay where they are.
+#[derive(Default)]
+struct Frames {
+    /// Everything else, as it follows one another.
+    small: Vec<u8>,
+    /// Large bodies, and how much of `small` comes before each.
+    large: Vec<(usize, Vec<u8>)>,
+    large_bytes: u64,
+}
+
+impl Frames {
+    fn len(&self) -> u64 {
+        self.small.len() as u64 + self.large_bytes
+    }
+
+    fn push(&mut self, head: &Head, seed: u64, body: Vec<u8>) {
+        if body.len() < LARGE {
+            head.write(seed, &body, &mut self.small);
+            return;
+        }
+        head.write_head(seed, &mut self.small);
+        let checksum = frame::checksum(seed, &body);
+        self.large_bytes += body.len() as u64;
+        self.large.push((self.small.len(), body));
+        self.small.extend_from_slice(&checksum);
+    }
+
+    fn parts(&self) -> Vec<&[u8]> {
+        let (mut parts, mut from) = (Vec::with_capacity(2 * self.large.len() + 1), 0);
+        for (before, body) in &self.large {
+            parts.extend([&self.small[from..*before], body]);
+            from = *before;
+        }
+        parts.push(&self.small[from..]);
+        parts
     }
 }
 

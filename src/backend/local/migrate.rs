@@ -10,7 +10,7 @@ use super::disk::Medium;
 use super::segment::StoreId;
 use super::store_file::{FORMAT, StoreFile};
 use super::view::View;
-use super::{INDEX, LOCK, LocalBackend, SEGMENTS, catalog, index, segment, take_lock};
+use super::{INDEX, LOCK, LocalBackend, SEGMENTS, catalog, segment, take_lock, tree};
 use crate::error::{Error, ErrorKind, Result};
 
 #[path = "../../../migrations/0001_gaps.rs"]

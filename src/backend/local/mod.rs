@@ -6,9 +6,11 @@
 
 mod backup;
 mod catalog;
+mod change;
 mod checkpoint;
 mod compaction;
 mod disk;
+mod entry;
 mod footer;
 mod frame;
 #[cfg(feature = "fuzzing")]
@@ -24,6 +26,7 @@ mod space;
 mod store_file;
 #[cfg(test)]
 mod tests;
+mod tree;
 mod verify;
 mod view;
 mod writer;
@@ -110,6 +113,7 @@ struct Settings {
     medium: Medium,
     segment_bytes: u64,
     ballast_bytes: u64,
+    hand_over: usize,
     options: OpenOptions,
 }
 
@@ -119,6 +123,7 @@ impl Default for Settings {
             medium: Medium::system(),
             segment_bytes: log::SEGMENT_BYTES,
             ballast_bytes: space::BALLAST_BYTES,
+            hand_over: index::HAND_OVER,
             options: OpenOptions::default(),
         }
     }

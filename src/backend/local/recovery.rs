@@ -3,18 +3,20 @@
 //! Invariant: only bytes that were never acknowledged are cut from the log, and they are kept in
 //! `lost/`; the index is brought level with the log, or made anew from it.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::catalog::{Catalog, Part, check_tail};
 use super::checkpoint::{Checkpoint, LastClose, Position, check_log_reaches};
 use super::disk::{Access, Medium};
+use super::entry::entry_hash;
 use super::footer::Latest;
 use super::frame::Head;
 use super::heads::{Heads, news};
-use super::index::{Index, entry_hash};
 use super::log::Active;
 use super::segment::{Location, Segment, StoreId};
+use super::tree::Tree;
 use super::view::merge;
 use crate::error::{Error, Result};
 
@@ -25,7 +27,7 @@ const REBUILD_STEP: usize = 4096;
 #[derive(Default)]
 pub(super) struct Known {
     /// Usable: it belongs to the store and agrees with the log as far as it goes.
-    pub(super) level: Option<(Index, Checkpoint)>,
+    pub(super) level: Option<(Tree, Checkpoint)>,
     /// The last operation that is known to have been on the medium. It counts even where the index
     /// is of no other use: what it saw must be in the log.
     pub(super) synced: u64,
@@ -35,9 +37,9 @@ impl Known {
     /// Opens the index in `folder`.
     pub(super) fn open(folder: &Path, store: StoreId, catalog: &Catalog, last: &LastClose) -> Self {
         let synced = last.synced;
-        let index = Index::open(folder).ok();
-        let found = index.and_then(|index| Some((index.checkpoint()?, index)));
-        let Some((checkpoint, index)) = found.filter(|(known, _)| known.store == store) else {
+        let tree = Tree::open(folder).ok();
+        let found = tree.and_then(|tree| Some((tree.checkpoint()?, tree)));
+        let Some((checkpoint, tree)) = found.filter(|(known, _)| known.store == store) else {
             return Self {
                 level: None,
                 synced,
@@ -45,9 +47,9 @@ impl Known {
         };
         let agrees = checkpoint.compacted == catalog.newest_compacted()
             && lies_in(catalog, &checkpoint.position).unwrap_or(false)
-            && (last.closed == Some(checkpoint) || index.is_sound().unwrap_or(false));
+            && (last.closed == Some(checkpoint) || tree.is_sound().unwrap_or(false));
         Self {
-            level: agrees.then_some((index, checkpoint)),
+            level: agrees.then_some((tree, checkpoint)),
             synced: synced.max(checkpoint.position.synced),
         }
     }
@@ -231,26 +233,26 @@ pub(super) fn level_index(
     known: Known,
     store: StoreId,
     folder: &Path,
-) -> Result<Index> {
-    if let Some((index, checkpoint)) = known.level {
+) -> Result<Tree> {
+    if let Some((tree, checkpoint)) = known.level {
         // An index that is ahead saw what was never synced and is gone.
         if checkpoint.position.sequence <= tail.position.sequence {
-            replay(catalog, tail, &index, checkpoint.position)?;
-            return Ok(index);
+            replay(catalog, tail, &tree, checkpoint.position)?;
+            return Ok(tree);
         }
-        drop(index);
+        drop(tree);
     }
     if folder.exists() {
         std::fs::remove_dir_all(folder).map_err(|e| Error::io("remove", folder, e))?;
     }
-    let index = Index::open(folder)?;
+    let tree = Tree::open(folder)?;
     let last = catalog.sealed.last();
     let number = last.map_or(0, |part| part.segment.number());
     let sealed = position_at(number, 0, catalog.next_sequence() - 1);
     let entries = merge(catalog.sealed.iter().map(|part| part.entries_from(b"")));
-    index.fill(entries, store, catalog.newest_compacted(), sealed)?;
-    replay(catalog, tail, &index, sealed)?;
-    Ok(index)
+    tree.fill(entries, store, catalog.newest_compacted(), sealed)?;
+    replay(catalog, tail, &tree, sealed)?;
+    Ok(tree)
 }
 
 /// A position before any frame that is known.
@@ -266,16 +268,16 @@ fn position_at(segment: u32, offset: u64, sequence: u64) -> Position {
 }
 
 /// Brings the index from `known` to the end of the log.
-fn replay(catalog: &Catalog, tail: &Tail, index: &Index, known: Position) -> Result<()> {
+fn replay(catalog: &Catalog, tail: &Tail, tree: &Tree, known: Position) -> Result<()> {
     for part in &catalog.sealed {
         if part.last_sequence <= known.sequence {
             continue;
         }
         if part.segment.header.first_sequence > known.sequence {
-            replay_part(part, index)?;
+            replay_part(part, tree)?;
         } else {
             let end = part.segment.file.len()?;
-            replay_frames(&part.segment, index, known, end)?;
+            replay_frames(&part.segment, tree, known, end)?;
         }
     }
     if let Some(Active { segment, end }) = &tail.active {
@@ -284,45 +286,46 @@ fn replay(catalog: &Catalog, tail: &Tail, index: &Index, known: Position) -> Res
         } else {
             start_of(segment)
         };
-        replay_frames(segment, index, from, *end)?;
+        replay_frames(segment, tree, from, *end)?;
     }
     // Also where nothing was to be done: the index then says so.
-    index.apply(&[], tail.position)
+    tree.apply([], tail.position)
 }
 
 /// Puts the frames behind `from` into the index.
-fn replay_frames(segment: &Segment, index: &Index, from: Position, end: u64) -> Result<()> {
+fn replay_frames(segment: &Segment, tree: &Tree, from: Position, end: u64) -> Result<()> {
     let mut heads = Heads::from(segment, from.offset, from.sequence + 1, end);
-    let (mut step, mut reached) = (Vec::new(), from);
+    let (mut step, mut reached) = (BTreeMap::new(), from);
     heads.for_each_batch(|batch| {
-        if let Some((_, location)) = batch.last() {
+        let batch = news(batch);
+        if let Some((key, latest)) = batch.last() {
+            let location = latest.location;
             reached.offset = location.offset + location.frame_len;
             reached.sequence = location.sequence;
             reached.synced = location.sequence;
             reached.last_offset = location.offset;
-        }
-        step.extend(news(batch));
-        if let Some((key, latest)) = step.last() {
             reached.last_hash = entry_hash(key, latest);
         }
+        step.extend(batch);
         if step.len() >= REBUILD_STEP {
-            index.apply(&std::mem::take(&mut step), reached)?;
+            tree.apply(&std::mem::take(&mut step), reached)?;
         }
         Ok(())
     })?;
-    index.apply(&step, reached)
+    tree.apply(&step, reached)
 }
 
 /// Puts all that a sealed segment says into the index. The checkpoint passes the segment only with
 /// the last step: a rebuild that is cut short goes on from the segment's start.
-fn replay_part(part: &Part, index: &Index) -> Result<()> {
+fn replay_part(part: &Part, tree: &Tree) -> Result<()> {
     let segment = &part.segment;
     let start = start_of(segment);
-    let mut step = Vec::with_capacity(REBUILD_STEP);
+    let mut step = BTreeMap::new();
     for entry in part.entries_from(b"") {
-        step.push(entry?);
+        let (key, latest) = entry?;
+        step.insert(key, latest);
         if step.len() == REBUILD_STEP {
-            index.apply(&std::mem::take(&mut step), start)?;
+            tree.apply(&std::mem::take(&mut step), start)?;
         }
     }
     let whole = Position {
@@ -330,5 +333,5 @@ fn replay_part(part: &Part, index: &Index) -> Result<()> {
         synced: part.last_sequence,
         ..start
     };
-    index.apply(&step, whole)
+    tree.apply(&step, whole)
 }

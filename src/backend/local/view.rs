@@ -66,7 +66,7 @@ impl View {
     }
 
     /// What exists from `from` on, in the order of the keys.
-    pub(super) fn entries_from(&self, from: &[u8]) -> Merged {
+    pub(super) fn entries_from(&self, from: &[u8]) -> Merged<'static> {
         merge(self.parts.iter().map(|part| part.entries_from(from)))
     }
 
@@ -82,9 +82,9 @@ impl View {
     }
 }
 
-/// Entries of several segments, oldest first, in the order of their keys: the newest of each key,
+/// Entries of several sources, oldest first, in the order of their keys: the newest of each key,
 /// deletes left out.
-pub(super) fn merge(sources: impl Iterator<Item = Entries>) -> Merged {
+pub(super) fn merge<'a>(sources: impl Iterator<Item = Entries<'a>>) -> Merged<'a> {
     let mut merged = Merged {
         sources: sources.map(Iterator::peekable).collect(),
         heap: BinaryHeap::new(),
@@ -95,13 +95,13 @@ pub(super) fn merge(sources: impl Iterator<Item = Entries>) -> Merged {
     merged
 }
 
-pub(super) struct Merged {
-    sources: Vec<Peekable<Entries>>,
-    /// The next key of each source; of equal keys the newest segment's comes first.
+pub(super) struct Merged<'a> {
+    sources: Vec<Peekable<Entries<'a>>>,
+    /// The next key of each source; of equal keys the newest source's comes first.
     heap: BinaryHeap<(Reverse<Vec<u8>>, usize)>,
 }
 
-impl Merged {
+impl Merged<'_> {
     fn enqueue(&mut self, source: usize) {
         match self.sources[source].peek() {
             Some(Ok((key, _))) => self.heap.push((Reverse(key.clone()), source)),
@@ -119,7 +119,7 @@ impl Merged {
     }
 }
 
-impl Iterator for Merged {
+impl Iterator for Merged<'_> {
     type Item = Result<(Vec<u8>, Latest)>;
 
     fn next(&mut self) -> Option<Self::Item> {

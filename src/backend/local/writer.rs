@@ -99,7 +99,8 @@ impl Writer {
         let index_folder = folder.join(INDEX);
         let known = Known::open(&index_folder, store, &catalog, &last);
         let tail = recovery::find_tail(medium, &catalog, &known, &folder.join(LOST))?;
-        let index = recovery::level_index(&catalog, &tail, known, store, &index_folder)?;
+        let tree = recovery::level_index(&catalog, &tail, known, store, &index_folder)?;
+        let index = Index::over(tree, tail.position, settings.hand_over);
         // Without ballast a store works as well, until the disk is full.
         let _ = space.take_in_ballast();
 
@@ -282,6 +283,7 @@ impl Writer {
             let frees = request.batch.iter().all(frees);
             let checked = log
                 .check()
+                .and_then(|()| self.index().check(&self.folder))
                 .and_then(|()| check_batch(&request.batch, exists))
                 .and_then(|()| self.space.check(bytes + request.bytes, frees));
             if let Err(error) = checked {
@@ -326,17 +328,8 @@ impl Writer {
             }
         })?;
         self.add_segments(log, appended.sealed);
-        self.index()
-            .apply(&appended.news, log.position)
-            .map_err(|error| {
-                // The batches are in the log, but this process can't find them: opening anew can.
-                log.poisoned = true;
-                Error::new(
-                    ErrorKind::Poisoned,
-                    "the batch is stored, but the index failed; it is made anew when the store is opened",
-                )
-                .with_source(error)
-            })
+        self.index().apply(appended.news, log.position);
+        Ok(())
     }
 
     /// Lets readers of this process find what the log has begun or sealed.
@@ -430,11 +423,7 @@ impl Drop for Writer {
             return;
         }
         // Syncing moved the position on; the index should know.
-        let position = locked(&self.log).position;
-        let known = index.checkpoint().map(|c| c.position);
-        if known != Some(position) && index.apply(&[], position).is_err() {
-            return;
-        }
+        index.apply(Vec::new(), locked(&self.log).position);
         if let Ok(Some(checkpoint)) = index.close()
             && checkpoint.position.sequence == sequence
         {

@@ -65,7 +65,7 @@ impl DiskFile for OneFile {
         Ok(())
     }
 
-    fn write_at(&self, _: &[u8], _: u64) -> io::Result<()> {
+    fn write_at(&self, _: &[&[u8]], _: u64) -> io::Result<()> {
         read_only()
     }
 

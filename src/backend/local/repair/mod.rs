@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use super::backup::refuse_inside;
 use super::disk::Medium;
 use super::frame::Kind;
-use super::index::Index;
+use super::tree::Tree;
 use super::verify::survey::{Survey, file_of};
 use super::{ItemCheck, LOCK, LocalBackend, Lock, Step, Verification, take_lock};
 use crate::error::{Error, ErrorKind, Result};
@@ -162,7 +162,7 @@ fn salvage(
     progress: &mut dyn FnMut(Step, u64, u64),
 ) -> Result<Repair> {
     let index = witness::open_copy(path, &partial.join("index"));
-    let witnesses: Vec<_> = index.iter().filter_map(Index::checkpoint).collect();
+    let witnesses: Vec<_> = index.iter().filter_map(Tree::checkpoint).collect();
     let read = &mut |done, total| progress(Step::Reading, done, total);
     let mut survey = Survey::of(medium, path, &witnesses, check, read)?;
     let mut notes = Vec::new();

@@ -8,16 +8,16 @@ use std::path::Path;
 
 use super::super::INDEX;
 use super::super::frame::Kind;
-use super::super::index::Index;
+use super::super::tree::Tree;
 use super::super::verify::survey::Survey;
 use super::super::{Affected, Standing};
 use crate::error::Result;
 use crate::fs;
 
 /// The index of the store at `path`, copied to `copy`; `None` where that is of no use.
-pub(super) fn open_copy(path: &Path, copy: &Path) -> Option<Index> {
+pub(super) fn open_copy(path: &Path, copy: &Path) -> Option<Tree> {
     copy_folder(&path.join(INDEX), copy).ok()?;
-    let index = Index::open(copy).ok()?;
+    let index = Tree::open(copy).ok()?;
     index.checkpoint().is_some().then_some(index)
 }
 
@@ -37,7 +37,7 @@ fn copy_folder(from: &Path, to: &Path) -> std::io::Result<()> {
 }
 
 /// Lets `index` name the operations that nothing else does; returns what came of it, as sentences.
-pub(super) fn ask(index: &Index, survey: &mut Survey) -> Result<Vec<String>> {
+pub(super) fn ask(index: &Tree, survey: &mut Survey) -> Result<Vec<String>> {
     let Some(checkpoint) = index.checkpoint() else {
         return Ok(Vec::new());
     };

@@ -36,7 +36,7 @@ impl DiskFile for BadFile {
         DiskFile::read_at(&self.file, buffer, offset)
     }
 
-    fn write_at(&self, _: &[u8], _: u64) -> io::Result<()> {
+    fn write_at(&self, _: &[&[u8]], _: u64) -> io::Result<()> {
         panic!("verifying writes nothing")
     }
 

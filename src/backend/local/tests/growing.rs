@@ -98,7 +98,7 @@ impl DiskFile for Asked {
         fs::io::read_exact_at(&self.file, buffer, offset)
     }
 
-    fn write_at(&self, _: &[u8], _: u64) -> io::Result<()> {
+    fn write_at(&self, _: &[&[u8]], _: u64) -> io::Result<()> {
         unreachable!("a reader changes nothing")
     }
 

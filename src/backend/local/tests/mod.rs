@@ -35,6 +35,7 @@ const SEGMENT: u64 = 2000;
 fn settings() -> Settings {
     Settings {
         segment_bytes: SEGMENT,
+        hand_over: 3,
         ballast_bytes: 0,
         options: OpenOptions {
             automatic_compaction: false,

@@ -348,8 +348,9 @@ impl DiskFile for SimFile {
         Ok(())
     }
 
-    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+    fn write_at(&self, parts: &[&[u8]], offset: u64) -> io::Result<()> {
         let mut state = self.enter("write")?;
+        let bytes = parts.concat();
         let (first, rest) = bytes.split_at(bytes.len() / 2);
         let offset = offset as usize;
         self.change(&mut state, Change::Write(offset, first.into()));

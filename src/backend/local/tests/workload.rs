@@ -82,6 +82,7 @@ impl Rig {
         let settings = Settings {
             medium: self.medium(),
             segment_bytes: self.segment_bytes,
+            hand_over: 3,
             ballast_bytes: 1000,
             ..settings()
         };
