@@ -4,12 +4,13 @@
 //! `lost/`; the index is brought level with the log, or made anew from it.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::catalog::{Catalog, Part, check_tail};
 use super::checkpoint::{Checkpoint, LastClose, Position, check_log_reaches};
-use super::disk::{Access, Medium};
+use super::disk::{Access, Medium, MediumFile};
 use super::entry::entry_hash;
 use super::footer::Latest;
 use super::frame::Head;
@@ -23,6 +24,9 @@ use crate::error::{Error, Result};
 /// Entries that go into the index in one step when it catches up.
 const REBUILD_STEP: usize = 4096;
 
+/// Bytes that are written once more at a time.
+const REWRITE_STEP: u64 = 1 << 20;
+
 /// The index as it was left.
 #[derive(Default)]
 pub(super) struct Known {
@@ -31,18 +35,21 @@ pub(super) struct Known {
     /// The last operation that is known to have been on the medium. It counts even where the index
     /// is of no other use: what it saw must be in the log.
     pub(super) synced: u64,
+    /// The store was closed in order, and not opened for writing since.
+    closed: bool,
 }
 
 impl Known {
     /// Opens the index in `folder`.
     pub(super) fn open(folder: &Path, store: StoreId, catalog: &Catalog, last: &LastClose) -> Self {
-        let synced = last.synced;
+        let (synced, closed) = (last.synced, last.closed.is_some());
         let tree = Tree::open(folder).ok();
         let found = tree.and_then(|tree| Some((tree.checkpoint()?, tree)));
         let Some((checkpoint, tree)) = found.filter(|(known, _)| known.store == store) else {
             return Self {
                 level: None,
                 synced,
+                closed,
             };
         };
         let agrees = checkpoint.compacted == catalog.newest_compacted()
@@ -51,6 +58,7 @@ impl Known {
         Self {
             level: agrees.then_some((tree, checkpoint)),
             synced: synced.max(checkpoint.position.synced),
+            closed,
         }
     }
 }
@@ -94,7 +102,7 @@ pub(super) fn find_tail(
     known: &Known,
     lost: &Path,
 ) -> Result<Tail> {
-    let synced = known.synced;
+    let (synced, closed) = (known.synced, known.closed);
     let known = known.level.as_ref().map(|(_, c)| c.position);
     let Some(segment) = &catalog.active else {
         let sequence = catalog.next_sequence() - 1;
@@ -102,7 +110,11 @@ pub(super) fn find_tail(
         let sealed = catalog.sealed.last();
         if let Some(part) = sealed {
             // A killed process may not have synced the footer, and the next segment says that it was.
-            medium.open(part.segment.path(), Access::Write)?.sync()?;
+            let file = medium.open(part.segment.path(), Access::Write)?;
+            if !closed {
+                write_again(&file, part.end..file.len()?)?;
+            }
+            file.sync()?;
         }
         let number = sealed.map_or(0, |part| part.segment.number());
         let end = position_at(number, 0, sequence);
@@ -125,6 +137,9 @@ pub(super) fn find_tail(
     let segment = Arc::new(Segment::open(file, segment.number())?);
     // A killed process may have written a batch and not synced it. What the index knows must be on
     // the medium first, or a power cut would look like the loss of acknowledged records.
+    if !closed {
+        write_again(&segment.file, scan.unsynced..scan.end.offset)?;
+    }
     segment.file.sync()?;
     Ok(Tail {
         active: Some(Active {
@@ -155,6 +170,8 @@ pub(super) fn end_of(segment: &Segment, synced: u64) -> Result<u64> {
 struct Scan {
     /// After the last batch that counts.
     end: Position,
+    /// Before the first of the batches that may not be on the medium.
+    unsynced: u64,
 }
 
 impl Scan {
@@ -184,6 +201,11 @@ impl Scan {
             Ok(())
         })?;
         check_tail(segment, end.offset..size, end.sequence)?;
+        let first = unsynced.first().map(|(before, _)| before.offset);
+        let mut scan = Self {
+            unsynced: first.unwrap_or(end.offset),
+            end,
+        };
         for (before, batch) in unsynced {
             for (head, location) in batch.iter().filter(|(_, l)| l.sequence > synced) {
                 if segment.body_is_valid(head, location.offset)? {
@@ -193,12 +215,26 @@ impl Scan {
                 // Followed by what was written after a sync, it is damage: kept, and reported
                 // when the record is read.
                 if !rest.any_synced_after(end.offset, location.sequence)? {
-                    return Ok(Self { end: before });
+                    scan.end = before;
+                    return Ok(scan);
                 }
             }
         }
-        Ok(Self { end })
+        Ok(scan)
     }
+}
+
+/// Writes what can be read in `range` to the same place. After a sync that failed, Linux takes what
+/// wasn't written for clean: it is read from memory, and no later sync would put it on the medium.
+fn write_again(file: &MediumFile, range: Range<u64>) -> Result<()> {
+    let mut at = range.start;
+    while at < range.end {
+        let mut bytes = vec![0; (range.end - at).min(REWRITE_STEP) as usize];
+        file.read_at(&mut bytes, at)?;
+        file.write_at(&bytes, at)?;
+        at += bytes.len() as u64;
+    }
+    Ok(())
 }
 
 /// Moves what lies behind `end` to `lost`; returns a sentence for people if there was something.

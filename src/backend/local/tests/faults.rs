@@ -195,6 +195,11 @@ fn the_disk_may_fail_for_good_at_any_change() {
 }
 
 #[test]
+fn what_a_failed_sync_lost_can_be_read_and_is_written_again() {
+    at_every_call(Fault::Lost, false, |what| what == "sync");
+}
+
+#[test]
 fn the_disk_may_be_full_all_of_a_sudden() {
     at_every_call(Fault::Full, false, |what| GROWING.contains(&what));
     at_every_call(Fault::Short, false, |what| what == "write");

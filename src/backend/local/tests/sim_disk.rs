@@ -20,6 +20,8 @@ pub(super) enum Fault {
     Io,
     /// Half of a write is done, and then there is no space left.
     Short,
+    /// A sync fails, and no later one makes up for it.
+    Lost,
 }
 
 /// The bytes of sled's files.
@@ -205,12 +207,12 @@ impl State {
         Ok(())
     }
 
-    /// Whether the write that was just entered is to be a short one.
-    fn falls_short(&mut self) -> bool {
+    /// Whether the call that was just entered is the one to fail in this way.
+    fn fails_by(&mut self, fault: Fault) -> bool {
         let number = self.calls.len() as u64;
-        let short = self.fault == Some((number, Fault::Short, false));
-        self.fired |= short;
-        short
+        let due = self.fault == Some((number, fault, false));
+        self.fired |= due;
+        due
     }
 
     fn keep(&mut self, what: &'static str, root: &Path) {
@@ -354,7 +356,7 @@ impl DiskFile for SimFile {
         let (first, rest) = bytes.split_at(bytes.len() / 2);
         let offset = offset as usize;
         self.change(&mut state, Change::Write(offset, first.into()));
-        if state.falls_short() {
+        if state.fails_by(Fault::Short) {
             return Err(io::ErrorKind::StorageFull.into());
         }
         state.keep("rest of a write", &self.root);
@@ -370,7 +372,13 @@ impl DiskFile for SimFile {
 
     fn sync(&self) -> io::Result<()> {
         let mut state = self.enter("sync")?;
-        Arc::make_mut(&mut state.image.inodes[self.inode]).sync();
+        let lost = state.fails_by(Fault::Lost);
+        let inode = Arc::make_mut(&mut state.image.inodes[self.inode]);
+        if lost {
+            inode.lose();
+            return Err(io::ErrorKind::Other.into());
+        }
+        inode.sync();
         Ok(())
     }
 }

@@ -77,6 +77,15 @@ fn write(file: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
     }
 }
 
+impl Change {
+    fn apply(&self, file: &mut Vec<u8>) {
+        match self {
+            Change::Write(offset, bytes) => write(file, *offset, bytes),
+            Change::SetLen(length) => file.resize(*length, 0),
+        }
+    }
+}
+
 impl NameChange {
     fn apply(&self, names: &mut Names) {
         match self {
@@ -100,16 +109,19 @@ impl NameChange {
 
 impl Inode {
     pub(super) fn change(&mut self, change: Change) {
-        match &change {
-            Change::Write(offset, bytes) => write(&mut self.live, *offset, bytes),
-            Change::SetLen(length) => self.live.resize(*length, 0),
-        }
+        change.apply(&mut self.live);
         self.pending.push(change);
     }
 
-    /// What is there is on the medium from now on.
+    /// What is pending is on the medium from now on.
     pub(super) fn sync(&mut self) {
-        self.durable.clone_from(&self.live);
+        for change in self.pending.drain(..) {
+            change.apply(&mut self.durable);
+        }
+    }
+
+    /// What is pending never gets to the medium, though it can still be read.
+    pub(super) fn lose(&mut self) {
         self.pending.clear();
     }
 
