@@ -17,7 +17,7 @@ use super::frame::Head;
 use super::heads::{Heads, news};
 use super::log::Active;
 use super::segment::{Location, Segment, StoreId};
-use super::tree::Tree;
+use super::tree::{self, Tree};
 use super::view::merge;
 use crate::error::{Error, Result};
 
@@ -41,25 +41,43 @@ pub(super) struct Known {
 
 impl Known {
     /// Opens the index in `folder`.
-    pub(super) fn open(folder: &Path, store: StoreId, catalog: &Catalog, last: &LastClose) -> Self {
+    ///
+    /// # Errors
+    /// `Io` if it may be whole, and something else is in the way. Any other failure means that it is
+    /// to be made anew.
+    pub(super) fn open(
+        folder: &Path,
+        store: StoreId,
+        catalog: &Catalog,
+        last: &LastClose,
+    ) -> Result<Self> {
         let (synced, closed) = (last.synced, last.closed.is_some());
-        let tree = Tree::open(folder).ok();
+        let tree = match Tree::open(folder) {
+            Err(error) if tree::is_passing(&error) => {
+                let kept = format!(
+                    "{} can't be opened now; it isn't made anew, because it may be whole",
+                    folder.display()
+                );
+                return Err(Error::new(error.kind(), kept).with_source(error));
+            }
+            opened => opened.ok(),
+        };
         let found = tree.and_then(|tree| Some((tree.checkpoint()?, tree)));
         let Some((checkpoint, tree)) = found.filter(|(known, _)| known.store == store) else {
-            return Self {
+            return Ok(Self {
                 level: None,
                 synced,
                 closed,
-            };
+            });
         };
         let agrees = checkpoint.compacted == catalog.newest_compacted()
             && lies_in(catalog, &checkpoint.position).unwrap_or(false)
             && (last.closed == Some(checkpoint) || tree.is_sound().unwrap_or(false));
-        Self {
+        Ok(Self {
             level: agrees.then_some((tree, checkpoint)),
             synced: synced.max(checkpoint.position.synced),
             closed,
-        }
+        })
     }
 }
 

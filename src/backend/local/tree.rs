@@ -319,6 +319,25 @@ fn is_lock(error: &Error) -> bool {
     std::error::Error::source(error).is_some_and(|e| e.to_string().contains("acquire lock"))
 }
 
+/// Whether opening failed for a reason that says nothing about the index.
+pub(super) fn is_passing(error: &Error) -> bool {
+    let source = std::error::Error::source(error).and_then(|e| e.downcast_ref());
+    let Some(sled::Error::Io(io)) = source else {
+        return false;
+    };
+    #[cfg(unix)]
+    let too_many_files = {
+        use rustix::io::Errno;
+        matches!(
+            Errno::from_io_error(io),
+            Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM)
+        )
+    };
+    #[cfg(not(unix))]
+    let too_many_files = false;
+    is_lock(error) || too_many_files || io.kind() == std::io::ErrorKind::PermissionDenied
+}
+
 pub(super) fn entry_key(key: &[u8]) -> Vec<u8> {
     [&[ENTRY], key].concat()
 }

@@ -97,7 +97,7 @@ impl Writer {
         remove_leftovers(medium, &segments_folder, &catalog)?;
 
         let index_folder = folder.join(INDEX);
-        let known = Known::open(&index_folder, store, &catalog, &last);
+        let known = Known::open(&index_folder, store, &catalog, &last)?;
         let tail = recovery::find_tail(medium, &catalog, &known, &folder.join(LOST))?;
         let tree = recovery::level_index(&catalog, &tail, known, store, &index_folder)?;
         let index = Index::over(tree, tail.position, settings.hand_over);

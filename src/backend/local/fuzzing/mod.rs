@@ -51,7 +51,7 @@ pub fn index_lag(path: &Path, index: &Path) -> Result<Option<u64>> {
     let catalog = Catalog::open(&medium, &segments, id)?;
     let last = super::checkpoint::last_close(&medium, path, id)?;
     let end = View::open(&medium, &segments, id, last.synced)?.last_sequence();
-    let known = Known::open(index, id, &catalog, &last);
+    let known = Known::open(index, id, &catalog, &last)?;
     let reached = known
         .level
         .map(|(_, checkpoint)| checkpoint.position.sequence);

@@ -1,5 +1,6 @@
 //! Who may open a store, and what each sees.
 
+use super::super::tree::Tree;
 use super::*;
 
 #[test]
@@ -10,6 +11,24 @@ fn a_second_writer_is_told_that_the_store_is_locked() {
     assert_eq!(error.kind(), ErrorKind::Locked);
     drop(first);
     LocalBackend::open(&fixture.path()).unwrap();
+}
+
+#[test]
+fn an_index_that_something_else_holds_open_is_not_thrown_away() {
+    let fixture = Fixture::new();
+    let store = fixture.open();
+    let expected = fill(&store);
+    drop(store);
+    let index = fixture.path().join(INDEX);
+    let held = sled::Config::new().path(&index).open().unwrap();
+    let error = LocalBackend::open(&fixture.path()).err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Io);
+    assert!(error.to_string().contains("may be whole"), "{error}");
+    drop(held);
+    let tree = Tree::open(&index).unwrap();
+    assert_eq!(tree.scan(b"", b"").count(), expected.len());
+    drop(tree);
+    assert_eq!(content(&fixture.open()), expected);
 }
 
 #[test]
