@@ -9,6 +9,7 @@ mod catalog;
 mod change;
 mod checkpoint;
 mod compaction;
+mod create;
 mod disk;
 mod entry;
 mod footer;
@@ -17,7 +18,9 @@ mod frame;
 pub(crate) mod fuzzing;
 mod heads;
 mod index;
+mod lock;
 mod log;
+mod lookup;
 mod migrate;
 mod recovery;
 mod repair;
@@ -32,19 +35,18 @@ mod view;
 mod writer;
 
 use std::collections::BTreeMap;
-use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::{Backend, Compaction, Durability, Entries, Entry, Item, Operation};
 use crate::error::{Error, ErrorKind, Result};
-use crate::fs;
 pub use backup::Backup;
 use disk::{Access, Medium};
 use footer::Latest;
+use lock::{Lock, take_lock};
 pub use migrate::Migration;
 pub use repair::{Lost, Repair, RepairOptions, Unknown};
-use segment::{Header, Segment, StoreId};
+use segment::StoreId;
 use store_file::StoreFile;
 pub use verify::{Affected, Damage, Finding, ItemCheck, Standing, Verification};
 use view::View;
@@ -130,53 +132,6 @@ impl Default for Settings {
 }
 
 impl LocalBackend {
-    /// Makes an empty store at `path`, which must not exist or be an empty folder.
-    ///
-    /// # Errors
-    /// `StoreExists`; `InvalidInput` if something else is there; `Locked` if another process is just
-    /// making one; `Io`.
-    pub fn create(path: &Path) -> Result<()> {
-        Self::create_with(path, BTreeMap::new())
-    }
-
-    /// Like [`create`](Self::create), with properties that layers above keep about the store.
-    ///
-    /// # Errors
-    /// As [`create`](Self::create).
-    pub fn create_with(path: &Path, properties: BTreeMap<String, String>) -> Result<()> {
-        Self::create_on(&Medium::system(), path, properties)
-    }
-
-    fn create_on(medium: &Medium, path: &Path, properties: BTreeMap<String, String>) -> Result<()> {
-        match std::fs::metadata(path) {
-            Ok(metadata) if !metadata.is_dir() => {
-                return Err(Error::invalid(format!(
-                    "{} is a file, and a store is a folder",
-                    path.display()
-                )));
-            }
-            Ok(_) => check_vacant(medium, path)?,
-            Err(_) => fs::create_dir_all(path)?,
-        }
-        // Two processes that make one store at once would mix their segments.
-        let _lock = take_lock(&path.join(LOCK))?;
-        check_vacant(medium, path)?;
-        for left in medium.unfinished(path, store_file::NAME)? {
-            medium.remove(&left)?;
-        }
-        let segments = path.join(SEGMENTS);
-        medium.create_dir(&segments)?;
-        let file = StoreFile::new(properties);
-        let header = Header {
-            store: file.id().expect("a new store has a valid id"),
-            number: 1,
-            first_sequence: 1,
-            compacted: None,
-        };
-        Segment::create(medium, &segments, header)?;
-        file.write(medium, path)
-    }
-
     /// Opens the store at `path` for reading and writing.
     ///
     /// Each segment's file stays open, one for every 256 MiB: a process that opens a large store must
@@ -263,40 +218,6 @@ impl LocalBackend {
     }
 }
 
-/// Refuses a folder that holds anything but what an interrupted making of a store leaves.
-fn check_vacant(medium: &Medium, path: &Path) -> Result<()> {
-    let names = medium.names(path)?;
-    if names.iter().any(|name| name == store_file::NAME) {
-        return Err(Error::new(
-            ErrorKind::StoreExists,
-            format!("{} is a store already", path.display()),
-        ));
-    }
-    let mut unfinished = names
-        .iter()
-        .all(|n| n == LOCK || n == SEGMENTS || disk::is_unfinished(n, store_file::NAME));
-    if unfinished && names.iter().any(|name| name == SEGMENTS) {
-        let segments = path.join(SEGMENTS);
-        // A first segment without a frame is all that can be there.
-        for name in medium.names(&segments)? {
-            let open = || {
-                let file = medium.open(&segments.join(&name), Access::Read)?;
-                Segment::open(file, 1)?.is_empty()
-            };
-            let first = segment::file_name(1);
-            unfinished &=
-                disk::is_unfinished(&name, &first) || (name == first && open().unwrap_or(false));
-        }
-    }
-    if unfinished {
-        return Ok(());
-    }
-    Err(Error::invalid(format!(
-        "{} is no store and not empty",
-        path.display()
-    )))
-}
-
 fn read_store_file(medium: &Medium, path: &Path) -> Result<(StoreFile, StoreId)> {
     let file = StoreFile::read(medium, path)?;
     let id = file.id().expect("StoreFile::read refuses an invalid id");
@@ -310,34 +231,6 @@ fn read_view(medium: &Medium, path: &Path, id: StoreId) -> Result<View> {
     let view = View::open(medium, &path.join(SEGMENTS), id, last.synced)?;
     checkpoint::check_log_reaches(view.last_sequence(), last.synced)?;
     Ok(view)
-}
-
-/// A file that is locked until this is dropped.
-struct Lock(File);
-
-impl Drop for Lock {
-    fn drop(&mut self) {
-        // Closing alone isn't enough: a process that another thread is just starting has the open
-        // file too, until it runs its own program.
-        let _ = self.0.unlock();
-    }
-}
-
-fn take_lock(path: &Path) -> Result<Lock> {
-    let mut options = File::options();
-    let file = options.create(true).truncate(false).write(true).open(path);
-    let file = file.map_err(|e| Error::io("open for writing", path, e))?;
-    match file.try_lock() {
-        Ok(()) => Ok(Lock(file)),
-        Err(TryLockError::WouldBlock) => Err(Error::new(
-            ErrorKind::Locked,
-            format!(
-                "another process writes to the store ({} is locked)",
-                path.display()
-            ),
-        )),
-        Err(TryLockError::Error(error)) => Err(Error::io("lock", path, error)),
-    }
 }
 
 impl Backend for LocalBackend {

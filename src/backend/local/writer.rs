@@ -1,4 +1,4 @@
-//! The one process that writes: lookups through the index, batches of several threads in one sync.
+//! The one process that writes: batches of several threads in one sync.
 //!
 //! Invariant: the order of every change is append, sync, index, acknowledge. A thread that finds
 //! nobody committing commits for all who wait.
@@ -11,7 +11,6 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use super::catalog::{Catalog, Part};
 use super::checkpoint;
 use super::disk::Medium;
-use super::footer::Latest;
 use super::index::Index;
 use super::log::{self, Log};
 use super::recovery::{self, Known};
@@ -19,7 +18,7 @@ use super::segment::{Segment, StoreId};
 use super::space::Space;
 use super::view::View;
 use super::{INDEX, LOST, SEGMENTS, Settings};
-use crate::backend::{Durability, Item, Operation, check_batch};
+use crate::backend::{Durability, Operation, check_batch};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Batches are committed together up to this many bytes.
@@ -44,7 +43,7 @@ pub(super) struct Writer {
     compacts: AtomicBool,
     pub(super) settings: Settings,
     /// The log up to an operation, once the index failed a read.
-    view: Mutex<Option<(u64, Arc<View>)>>,
+    pub(super) view: Mutex<Option<(u64, Arc<View>)>>,
 }
 
 #[derive(Default)]
@@ -53,9 +52,6 @@ struct Queue {
     /// Somebody is committing.
     busy: bool,
 }
-
-/// Keys and where their frames lie, in the order of the keys.
-type Entries<'a> = Box<dyn Iterator<Item = Result<(Vec<u8>, Latest)>> + Send + 'a>;
 
 struct Request {
     batch: Vec<Operation>,
@@ -141,62 +137,6 @@ impl Writer {
     pub(super) fn index(&self) -> &Index {
         let index = self.index.as_ref();
         index.expect("a writer has an index until it is dropped")
-    }
-
-    pub(super) fn get(&self, key: &[u8]) -> Result<Option<Item>> {
-        let mut missed = None;
-        loop {
-            let latest = match self.index().get(key) {
-                Ok(Some(latest)) => latest,
-                Ok(None) => return Ok(None),
-                Err(error) => {
-                    let view = self.view().ok_or(error)?;
-                    let Some(latest) = view.get(key)? else {
-                        return Ok(None);
-                    };
-                    return Ok(Some(Item {
-                        bytes: view.read_body(key, &latest.location)?,
-                        stored_bytes: latest.location.frame_len,
-                    }));
-                }
-            };
-            let segments = self.segments.read();
-            let segments = segments.unwrap_or_else(PoisonError::into_inner);
-            let segment = segments.get(&latest.location.segment).map(Arc::clone);
-            drop(segments);
-            if let Some(segment) = segment {
-                return Ok(Some(Item {
-                    bytes: segment.read_body(key, &latest.location)?,
-                    stored_bytes: latest.location.frame_len,
-                }));
-            }
-            // Compaction may have moved the frame since; then the index says so by now.
-            if missed.as_ref() == Some(&latest) {
-                return Err(Error::corrupted(format!(
-                    "the index names segment {}, which isn't there",
-                    latest.location.segment
-                )));
-            }
-            missed = Some(latest);
-        }
-    }
-
-    /// What the log says now, for reads that the index fails: where its own writes have failed, as on
-    /// a full disk, sled may refuse to read as well.
-    pub(super) fn view(&self) -> Option<Arc<View>> {
-        let log = locked(&self.log);
-        let mut view = locked(&self.view);
-        let known = view
-            .as_ref()
-            .filter(|(sequence, _)| *sequence == log.position.sequence);
-        if let Some((_, known)) = known {
-            return Some(Arc::clone(known));
-        }
-        let (folder, synced) = (&log.folder, log.position.synced);
-        let new = View::open(&self.medium, folder, log.store, synced).ok()?;
-        let new = Arc::new(new);
-        *view = Some((log.position.sequence, Arc::clone(&new)));
-        Some(new)
     }
 
     /// Applies `batch`, alone or together with those of other threads.
@@ -356,38 +296,6 @@ impl Writer {
 
     pub(super) fn flush(&self) -> Result<()> {
         locked(&self.log).sync()
-    }
-
-    pub(super) fn latest(&self, key: &[u8]) -> Result<Option<Latest>> {
-        self.index()
-            .get(key)
-            .or_else(|error| self.view().ok_or(error)?.get(key))
-    }
-
-    /// What exists under keys that begin with `prefix` and are not less than `from`.
-    pub(super) fn scan(&self, prefix: &[u8], from: &[u8]) -> Entries<'_> {
-        let prefix = prefix.to_vec();
-        let mut next = from.max(&prefix).to_vec();
-        let mut entries: Entries<'_> = Box::new(self.index().scan(&prefix, from));
-        let mut failed = false;
-        Box::new(std::iter::from_fn(move || {
-            let mut entry = entries.next()?;
-            if let (Err(_), false) = (&entry, failed) {
-                failed = true;
-                if let Some(view) = self.view() {
-                    let prefix = prefix.clone();
-                    let inside = move |(key, _): &(Vec<u8>, Latest)| key.starts_with(&prefix);
-                    let rest = view.entries_from(&next);
-                    entries = Box::new(rest.take_while(move |e| e.as_ref().map_or(true, &inside)));
-                    entry = entries.next()?;
-                }
-            }
-            if let Ok((key, _)) = &entry {
-                // The smallest key after this one.
-                next = [key.as_slice(), &[0]].concat();
-            }
-            Some(entry)
-        }))
     }
 }
 

@@ -8,17 +8,17 @@ mod copy;
 mod witness;
 
 use std::ffi::OsString;
-use std::fs::{File, TryLockError};
 use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
 
 use super::backup::refuse_inside;
 use super::disk::Medium;
 use super::frame::Kind;
+use super::lock::{take_lock, take_lock_if_there};
 use super::tree::Tree;
 use super::verify::survey::{Survey, file_of};
-use super::{ItemCheck, LOCK, LocalBackend, Lock, Step, Verification, take_lock};
-use crate::error::{Error, ErrorKind, Result};
+use super::{ItemCheck, LOCK, LocalBackend, Step, Verification};
+use crate::error::{Error, Result};
 use crate::fs;
 use copy::Copied;
 
@@ -123,7 +123,12 @@ impl LocalBackend {
         if options.replace {
             refuse_existing(&damaged, "and the damaged store can't get its name")?;
         }
-        let lock = lock(path, options.replace)?;
+        // Without `replace` nothing is made in the damaged store.
+        let lock = if options.replace {
+            Some(take_lock(&path.join(LOCK))?)
+        } else {
+            take_lock_if_there(&path.join(LOCK))?
+        };
         fs::create_dir_all(fs::parent_of(&to))?;
         medium.create_dir(&partial)?;
         let made = salvage(&medium, path, &partial, check, progress).and_then(|made| {
@@ -246,30 +251,6 @@ fn unknown(survey: &Survey, copied: &Copied) -> Vec<Unknown> {
         }
     });
     unknown.collect()
-}
-
-/// Keeps writers away while their store is read.
-///
-/// Without `replace` nothing is made in the damaged store: where there is no file to lock, or the
-/// medium can't be written to, nobody writes either.
-fn lock(path: &Path, replace: bool) -> Result<Option<Lock>> {
-    let file = path.join(LOCK);
-    if replace {
-        return take_lock(&file).map(Some);
-    }
-    let Ok(opened) = File::open(&file) else {
-        return Ok(None);
-    };
-    match opened.try_lock() {
-        Err(TryLockError::WouldBlock) => Err(Error::new(
-            ErrorKind::Locked,
-            format!(
-                "another process writes to the store ({} is locked)",
-                file.display()
-            ),
-        )),
-        _ => Ok(Some(Lock(opened))),
-    }
 }
 
 /// A path with a name of its own, links followed.

@@ -24,10 +24,13 @@ mod verify;
 mod workload;
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use super::segment::{Header, Segment};
 use super::*;
 use crate::backend::Mode;
+use crate::fs;
 
 /// Small enough that a few records fill a segment.
 const SEGMENT: u64 = 2000;
