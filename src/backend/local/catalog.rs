@@ -245,26 +245,62 @@ impl Part {
     /// What this segment says last of `key`.
     pub(super) fn get(&self, key: &[u8]) -> Result<Option<Latest>> {
         match &self.keys {
-            Keys::Footer(footer) => footer.get(key),
+            Keys::Footer(footer) => match footer.get(key) {
+                Err(damaged) => self.by_frames(damaged)?.get(key),
+                found => found,
+            },
             Keys::Scanned(map) => Ok(map.get(key).cloned()),
         }
+    }
+
+    /// The same segment with the keys that its frames say, where a block of the footer is damaged.
+    ///
+    /// # Errors
+    /// The one that was met, if it is another, or if the frames are damaged too.
+    fn by_frames(&self, met: Error) -> Result<Self> {
+        if met.kind() != ErrorKind::Corrupted {
+            return Err(met);
+        }
+        let scanned = Self::scan(&self.segment).ok();
+        scanned.filter(|part| part.end == self.end).ok_or(met)
     }
 
     /// What this segment says last of its keys from `from` on.
     pub(super) fn entries_from(&self, from: &[u8]) -> Entries<'static> {
         match &self.keys {
-            Keys::Footer(footer) => Box::new(Arc::clone(footer).entries_from(from)),
+            Keys::Footer(footer) => {
+                let (part, mut next) = (self.clone(), from.to_vec());
+                let mut entries: Entries<'static> = Box::new(Arc::clone(footer).entries_from(from));
+                Box::new(std::iter::from_fn(move || {
+                    let mut entry = entries.next()?;
+                    if let Err(damaged) = entry {
+                        match part.by_frames(damaged) {
+                            Ok(scanned) => entries = scanned.entries_from(&next),
+                            Err(error) => return Some(Err(error)),
+                        }
+                        entry = entries.next()?;
+                    }
+                    if let Ok((key, _)) = &entry {
+                        next = after(key);
+                    }
+                    Some(entry)
+                }))
+            }
             Keys::Scanned(map) => {
                 let (map, mut next) = (Arc::clone(map), Some(from.to_vec()));
                 Box::new(std::iter::from_fn(move || {
                     let (key, latest) = map.range(next.take()?..).next()?;
-                    // The smallest key after this one.
-                    next = Some([key.as_slice(), &[0]].concat());
+                    next = Some(after(key));
                     Some(Ok((key.clone(), latest.clone())))
                 }))
             }
         }
     }
+}
+
+/// The smallest key after `key`.
+pub(super) fn after(key: &[u8]) -> Vec<u8> {
+    [key, &[0]].concat()
 }
 
 /// What one segment says of its keys, in their order.

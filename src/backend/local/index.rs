@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread::JoinHandle;
 
-use super::catalog::Entries;
+use super::catalog::{Entries, after};
 use super::checkpoint::{Checkpoint, Position};
 use super::footer::Latest;
 use super::frame::Kind;
@@ -248,9 +248,9 @@ impl Index {
                     Ok(entries) => page = entries.into_iter(),
                     Err(error) => return Some(Err(error)),
                 }
-                // The smallest key after the page's last one, unless that was the last of all.
+                // Fewer than that are the last of all.
                 let last = page.as_slice().last().filter(|_| page.len() == PAGE);
-                next = last.map(|(key, _)| [key.as_slice(), &[0]].concat());
+                next = last.map(|(key, _)| after(key));
             }
             page.next().map(Ok)
         })

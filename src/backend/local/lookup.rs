@@ -5,7 +5,7 @@
 
 use std::sync::{Arc, PoisonError};
 
-use super::catalog::Entries;
+use super::catalog::{Entries, after};
 use super::footer::Latest;
 use super::view::View;
 use super::writer::{Writer, locked};
@@ -94,8 +94,7 @@ impl Writer {
                 }
             }
             if let Ok((key, _)) = &entry {
-                // The smallest key after this one.
-                next = [key.as_slice(), &[0]].concat();
+                next = after(key);
             }
             Some(entry)
         }))
