@@ -86,6 +86,9 @@ check: need-cargo
 	$(CARGO) clippy --locked --all-targets --all-features -- -D warnings
 	$(CARGO) clippy --locked --no-default-features --lib -- -D warnings
 	$(CARGO) clippy --locked -p latentdb-fuzz --no-default-features --all-targets -- -D warnings
+ifeq ($(shell uname),Linux)
+	$(CARGO) clippy --locked -p latentdb-peers --all-targets -- -D warnings
+endif
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --all-features --no-deps
 
 bench: need-cargo setup
