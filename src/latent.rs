@@ -67,12 +67,7 @@ impl Latent {
     /// # Errors
     /// `InvalidInput` if the number of values is not the shape's, or a value is not finite.
     pub fn new(shape: LatentShape, data: Vec<f16>) -> Result<Self> {
-        if shape.values()? != data.len() {
-            return Err(Error::invalid(format!(
-                "a latent of shape {shape} can't be made of {} values",
-                data.len()
-            )));
-        }
+        check_count(shape, &data)?;
         if !all_finite(&data) {
             let at = data.iter().position(|v| !v.is_finite());
             let at = at.expect("one of them is not finite");
@@ -81,6 +76,14 @@ impl Latent {
                 data[at]
             )));
         }
+        Ok(Self { shape, data })
+    }
+
+    /// Like [`new`](Self::new), of values that are finite by the way they were made, so that
+    /// reading a record needn't look at each once more.
+    pub(crate) fn from_finite(shape: LatentShape, data: Vec<f16>) -> Result<Self> {
+        check_count(shape, &data)?;
+        debug_assert!(all_finite(&data), "they were said to be finite");
         Ok(Self { shape, data })
     }
 
@@ -107,6 +110,16 @@ impl Latent {
         )
         .expect("the number of values is the shape's, see Latent::new")
     }
+}
+
+fn check_count(shape: LatentShape, data: &[f16]) -> Result<()> {
+    if shape.values()? == data.len() {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "a latent of shape {shape} can't be made of {} values",
+        data.len()
+    )))
 }
 
 /// Whether every value is finite. Without an early exit, because such a loop runs on vectors.

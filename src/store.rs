@@ -165,7 +165,9 @@ impl Store {
     /// `NotFound`; `Corrupted` if its bytes are damaged; what [`Backend::get`] says.
     pub fn get(&self, id: &RecordId) -> Result<Record> {
         let bytes = self.item(id)?.bytes;
-        let record = Record::from_bytes(&bytes).map_err(|e| damaged(id, e))?;
+        // A backend gives the very bytes that were put, or an error; `LocalBackend` has just compared a checksum
+        // over the same bytes.
+        let record = Record::from_intact_bytes(&bytes).map_err(|e| damaged(id, e))?;
         check_id(id, &record.header)?;
         Ok(record)
     }

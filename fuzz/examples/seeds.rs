@@ -11,7 +11,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let store = folder.path().join("store");
     std::fs::create_dir(&store)?;
     let mut seeds = latentdb::fuzzing::seeds(&store)?;
-    seeds.push(("record", record(&folder.path().join("database"))?));
+    // Values of one exponent, of a few, and of all: the forms that a record can have.
+    for (n, exponents) in [1, 8, 31].into_iter().enumerate() {
+        let folder = folder.path().join(format!("database-{n}"));
+        seeds.push(("record", record(&folder, exponents)?));
+    }
     for (n, (target, bytes)) in seeds.into_iter().enumerate() {
         let corpus = Path::new(&to).join(target);
         std::fs::create_dir_all(&corpus)?;
@@ -20,20 +24,24 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// A record as a database keeps it.
-fn record(folder: &Path) -> latentdb::Result<Vec<u8>> {
+/// A record as a database keeps it, of values with so many different exponents, and one of a far lower.
+fn record(folder: &Path, exponents: u16) -> latentdb::Result<Vec<u8>> {
     let database = Database::open_or_create(folder)?;
     let shape = LatentShape {
         channels: 4,
-        height: 2,
-        width: 3,
+        height: 5,
+        width: 5,
     };
+    let value =
+        |n: u16| f16::from_bits((30 - n % exponents) << 10 | n.wrapping_mul(40_503) & 0x83ff);
+    let mut values: Vec<f16> = (0..100).map(value).collect();
+    values[77] = f16::ZERO;
     let latent = ForeignLatent {
-        latent: Latent::new(shape, vec![f16::ONE; 24])?,
+        latent: Latent::new(shape, values)?,
         latent_space: "tiny-1".into(),
         encoder: None,
-        width: 24,
-        height: 16,
+        width: 40,
+        height: 40,
         source: None,
     };
     database.put_latent("grey", latent, false)?;

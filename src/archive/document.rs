@@ -1,7 +1,7 @@
 //! What an archive says of a record beside its values: a JSON object.
 //!
-//! Invariant: `read` gives back the header that `write` was given, field by field, and refuses every other text but
-//! one that says the same.
+//! Invariant: `read` gives back the header that `write` was given, field by field but for the coding, and refuses every
+//! other text but one that says the same.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +12,12 @@ use crate::record::{Coding, EncoderStamp, Record, RecordHeader, RecordId, Source
 
 const FORMAT: &str = "latentdb archive";
 const VERSION: u64 = 1;
+
+/// The coding that every archive names. The values are plain in it, and whoever reads it keeps them in a way of its
+/// own; but the first version named the one it had, and refuses other names.
+const CODING: &str = "fast";
+/// What stands for it in the checksum: its number in the first version.
+const HASHED_CODING: Coding = Coding::Planes;
 
 /// Values are hashed in pieces of so many.
 const HASHED_VALUES: usize = 4096;
@@ -78,7 +84,7 @@ pub(super) fn write(record: &Record) -> Result<Vec<u8>> {
         height: header.height,
         latent_shape: [shape.channels, shape.height, shape.width],
         latent_space: header.latent_space.clone(),
-        coding: header.coding.name().into(),
+        coding: CODING.into(),
         encoder: header.encoder.as_ref().map(|encoder| Encoder {
             name: encoder.name.clone(),
             fingerprint: encoder.fingerprint.map(|bytes| hex(&bytes)),
@@ -140,6 +146,15 @@ fn parse<'a, T: Deserialize<'a>>(name: &str, json: &'a [u8]) -> Result<T> {
 
 impl Document {
     fn into_header(self) -> Result<(RecordHeader, [u8; 32])> {
+        if self.coding != CODING {
+            return Err(Error::new(
+                ErrorKind::UnsupportedVersion,
+                format!(
+                    "the coding `{}` is unknown to this version",
+                    self.coding.escape_debug()
+                ),
+            ));
+        }
         let [channels, height, width] = self.latent_shape;
         let encoder = self.encoder.map(|encoder| {
             let fingerprint = encoder.fingerprint;
@@ -173,7 +188,7 @@ impl Document {
                 width,
             },
             latent_space: self.latent_space,
-            coding: Coding::from_name(&self.coding)?,
+            coding: Coding::default(),
             encoder: encoder.transpose()?,
             source: source.transpose()?,
             preparation: self.preparation,
@@ -195,6 +210,10 @@ impl Document {
 /// notices a changed bit in a value or a number.
 pub(super) fn checksum(header: &RecordHeader, latent: &Latent) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
+    let header = RecordHeader {
+        coding: HASHED_CODING,
+        ..header.clone()
+    };
     hasher.update(&header.to_fields());
     let mut bytes = Vec::with_capacity(2 * HASHED_VALUES);
     for values in latent.as_slice().chunks(HASHED_VALUES) {

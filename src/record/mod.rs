@@ -22,7 +22,7 @@ const MAGIC: [u8; 4] = *b"LDBR";
 const VERSION: u16 = 1;
 /// Magic, version, two reserved bytes, length of the header (u32) and of the payload (u64).
 const PREFIX: usize = 20;
-const CHECKSUM: usize = 8;
+const CHECKSUM_BYTES: usize = 8;
 
 /// A latent and what is known of it.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,8 +48,8 @@ impl Record {
             )));
         }
         let header = self.header.to_fields();
-        let payload = coding::compress(&self.latent)?;
-        let mut out = Vec::with_capacity(PREFIX + header.len() + payload.len() + CHECKSUM);
+        let payload = coding::compress(&self.latent, self.header.coding)?;
+        let mut out = Vec::with_capacity(PREFIX + header.len() + payload.len() + CHECKSUM_BYTES);
         out.extend_from_slice(&MAGIC);
         out.extend_from_slice(&VERSION.to_le_bytes());
         out.extend_from_slice(&[0; 2]);
@@ -67,9 +67,18 @@ impl Record {
     /// `Corrupted` if the checksum or any length disagrees; `UnsupportedVersion` if a newer
     /// version wrote the bytes or a required field or the coding is unknown.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        let (header, payload) = split(bytes)?;
+        Self::of_parts(split(bytes, Checksum::Compare)?)
+    }
+
+    /// Like [`from_bytes`](Self::from_bytes), of bytes that are known to be those that
+    /// [`to_bytes`](Self::to_bytes) gave: without comparing their checksum once more.
+    pub(crate) fn from_intact_bytes(bytes: &[u8]) -> Result<Self> {
+        Self::of_parts(split(bytes, Checksum::Known)?)
+    }
+
+    fn of_parts((header, payload): (&[u8], &[u8])) -> Result<Self> {
         let header = RecordHeader::from_fields(header)?;
-        let latent = coding::decompress(header.shape, payload)?;
+        let latent = coding::decompress(header.shape, header.coding, payload)?;
         Ok(Self { header, latent })
     }
 }
@@ -80,21 +89,31 @@ impl RecordHeader {
     /// # Errors
     /// As [`Record::from_bytes`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        RecordHeader::from_fields(split(bytes)?.0)
+        RecordHeader::from_fields(split(bytes, Checksum::Compare)?.0)
     }
 }
 
-/// Checks magic, version, lengths and checksum; returns header and payload.
-fn split(bytes: &[u8]) -> Result<(&[u8], &[u8])> {
+/// Whether somebody else has checked the bytes of a record already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Checksum {
+    Compare,
+    Known,
+}
+
+/// Checks magic, checksum, version and lengths; returns header and payload.
+fn split(bytes: &[u8], how: Checksum) -> Result<(&[u8], &[u8])> {
     let short = || Error::corrupted(format!("{} bytes are too few for a record", bytes.len()));
-    let (content, checksum) = bytes.split_last_chunk::<CHECKSUM>().ok_or_else(short)?;
+    let (content, checksum) = bytes
+        .split_last_chunk::<CHECKSUM_BYTES>()
+        .ok_or_else(short)?;
     let (prefix, body) = content.split_first_chunk::<PREFIX>().ok_or_else(short)?;
     let [m0, m1, m2, m3, v0, v1, _, _, h0, h1, h2, h3, p @ ..] = *prefix;
     if [m0, m1, m2, m3] != MAGIC {
         return Err(Error::corrupted("the bytes don't begin like a record"));
     }
     // The checksum comes before the version: a damaged version must not read as a newer one.
-    if XxHash3_64::oneshot(content) != u64::from_le_bytes(*checksum) {
+    let matches = || XxHash3_64::oneshot(content) == u64::from_le_bytes(*checksum);
+    if how == Checksum::Compare && !matches() {
         return Err(Error::corrupted(
             "the record's checksum doesn't match its bytes",
         ));

@@ -42,7 +42,7 @@ fn record() -> Record {
 /// The same bytes with another header, under a checksum that fits.
 fn with_header(change: impl Fn(&mut Vec<u8>)) -> Vec<u8> {
     let bytes = record().to_bytes().unwrap();
-    let (header, payload) = split(&bytes).unwrap();
+    let (header, payload) = split(&bytes, Checksum::Compare).unwrap();
     let mut header = header.to_vec();
     change(&mut header);
     let mut out = bytes[..8].to_vec();
@@ -114,7 +114,7 @@ fn an_unknown_required_field_is_refused_by_number() {
 fn a_newer_version_is_refused_by_both_numbers() {
     let mut bytes = record().to_bytes().unwrap();
     bytes[4] = 2;
-    let content = bytes.len() - CHECKSUM;
+    let content = bytes.len() - CHECKSUM_BYTES;
     let checksum = XxHash3_64::oneshot(&bytes[..content]);
     bytes[content..].copy_from_slice(&checksum.to_le_bytes());
     let error = Record::from_bytes(&bytes).unwrap_err();

@@ -104,6 +104,32 @@ impl Head {
 
     /// The head at the beginning of `bytes`, if one that was written for `seed` lies there.
     pub(super) fn read(seed: u64, bytes: &[u8]) -> Option<Self> {
+        HeadView::read(seed, bytes).map(|head| Self {
+            kind: head.kind,
+            unsynced: head.unsynced,
+            last: head.last,
+            sequence: head.sequence,
+            key: head.key.to_vec(),
+            facts: head.facts.to_vec(),
+            body_len: head.body_len,
+        })
+    }
+}
+
+/// A head where it was read, without copies of key and facts.
+pub(super) struct HeadView<'a> {
+    kind: Kind,
+    unsynced: u32,
+    last: bool,
+    pub(super) sequence: u64,
+    pub(super) key: &'a [u8],
+    facts: &'a [u8],
+    body_len: u64,
+}
+
+impl<'a> HeadView<'a> {
+    /// As [`Head::read`].
+    pub(super) fn read(seed: u64, bytes: &'a [u8]) -> Option<Self> {
         let prefix = bytes.first_chunk::<PREFIX>()?;
         if !prefix.starts_with(&MAGIC) {
             return None;
@@ -124,10 +150,20 @@ impl Head {
             unsynced: u32::from_le_bytes(*prefix[12..].first_chunk()?),
             last: prefix[5] & FLAG_LAST != 0,
             sequence: number64(24)?,
-            key: bytes[PREFIX..PREFIX + key].to_vec(),
-            facts: bytes[PREFIX + key..end].to_vec(),
+            key: &bytes[PREFIX..PREFIX + key],
+            facts: &bytes[PREFIX + key..end],
             body_len: number64(16)?,
         })
+    }
+
+    /// As [`Head::len`].
+    pub(super) fn len(&self) -> usize {
+        PREFIX + self.key.len() + self.facts.len() + CHECKSUM
+    }
+
+    /// As [`Head::frame_len`].
+    pub(super) fn frame_len(&self) -> Option<u64> {
+        Head::frame_len_of(self.key.len(), self.facts.len(), self.body_len)
     }
 }
 

@@ -9,7 +9,7 @@ use std::path::Path;
 use twox_hash::XxHash3_64;
 
 use super::disk::{Access, Medium, MediumFile};
-use super::frame::{self, Head};
+use super::frame::{self, Head, HeadView};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fields::{self, REQUIRED};
 
@@ -268,19 +268,21 @@ impl Segment {
             other => other?,
         }
         let seed = self.seed_at(location.offset);
-        let head = Head::read(seed, &bytes)
+        let head = HeadView::read(seed, &bytes)
             .filter(|head| head.frame_len() == Some(location.frame_len))
             .ok_or_else(|| damaged("the frame's head fails its checksum"))?;
         if head.key != key || head.sequence != location.sequence {
             return Err(damaged("another frame lies"));
         }
-        let body = frame::checked_body(seed, &bytes[head.len() as usize..]);
-        let length = body
-            .ok_or_else(|| damaged("the frame's body fails its checksum"))?
-            .len();
+        let start = head.len();
+        let body = frame::checked_body(seed, &bytes[start..]);
+        let end = start
+            + body
+                .ok_or_else(|| damaged("the frame's body fails its checksum"))?
+                .len();
         // The body is moved to the front in place: one allocation a read.
-        bytes.drain(..head.len() as usize);
-        bytes.truncate(length);
+        bytes.copy_within(start..end, 0);
+        bytes.truncate(end - start);
         Ok(bytes)
     }
 

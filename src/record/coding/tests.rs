@@ -1,0 +1,326 @@
+//! Values come back bit by bit from every form, and no bytes do harm.
+
+use half::f16;
+use proptest::prelude::*;
+
+use super::*;
+
+fn latent(values: Vec<f16>) -> Latent {
+    let width = values.len() as u32;
+    let shape = LatentShape {
+        channels: 1,
+        height: 1,
+        width,
+    };
+    Latent::new(shape, values).unwrap()
+}
+
+fn bits(latent: &Latent) -> Vec<u16> {
+    latent.as_slice().iter().map(|v| v.to_bits()).collect()
+}
+
+/// That `latent` comes back bit by bit through both codings; the payload of `Fast`.
+fn round_trip(latent: &Latent) -> Vec<u8> {
+    let [_, fast] = Coding::ALL.map(|coding| {
+        let payload = compress(latent, coding).unwrap();
+        let back = decompress(latent.shape(), coding, &payload).unwrap();
+        assert!(bits(&back) == bits(latent), "{coding:?}");
+        payload
+    });
+    fast
+}
+
+/// Pseudorandom bits.
+fn noise() -> impl Iterator<Item = u16> {
+    let mut state = 1u64;
+    std::iter::repeat_with(move || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (state >> 48) as u16
+    })
+}
+
+/// `count` values between -3 and 3 or so, most of them small, neighbours alike: as an encoder gives them.
+fn natural(count: usize) -> Vec<f16> {
+    let mut noise = noise().map(|n| f32::from(n) / 65536.0 - 0.5);
+    let mut before = 0.0;
+    let values = std::iter::from_fn(|| {
+        let fresh: f32 = noise.by_ref().take(6).sum();
+        before = 0.6 * before + 2.0 * fresh;
+        Some(f16::from_f32(before))
+    });
+    values.take(count).collect()
+}
+
+#[test]
+fn every_finite_f16_comes_back_with_the_same_bits() {
+    let every = (0..=u16::MAX).map(f16::from_bits);
+    let finite: Vec<f16> = every.filter(|v| v.is_finite()).collect();
+    round_trip(&latent(finite));
+}
+
+#[test]
+fn every_finite_f16_comes_back_as_a_pair_and_as_an_exception() {
+    for sixteen in [0..16, 8..24, 15..31] {
+        let inside = |v: &f16| sixteen.contains(&(v.to_bits() >> 10 & 31));
+        let finite = (0..=u16::MAX).map(f16::from_bits).filter(|v| v.is_finite());
+        let (classed, others): (Vec<f16>, Vec<f16>) = finite.partition(inside);
+        let all = others.chunks(100).flat_map(|others| {
+            let mut values: Vec<f16> = classed.iter().step_by(5).copied().collect();
+            for (at, other) in others.iter().enumerate() {
+                values[at * 64 + at % 9] = *other;
+            }
+            values
+        });
+        let all = latent(classed.iter().copied().chain(all).collect());
+        let mut payload = vec![];
+        pairs::compress(all.as_slice(), &mut payload).unwrap();
+        let back = pairs::decompress(all.as_slice().len(), &payload).unwrap();
+        let back = Latent::from_finite(all.shape(), back).unwrap();
+        assert!(bits(&back) == bits(&all));
+        // Lowest exponent, and exceptions.
+        assert_eq!(u16::from(payload[0]), sixteen.start);
+        assert_eq!(payload[4..8], (others.len() as u32).to_le_bytes());
+    }
+}
+
+#[test]
+fn latents_of_every_length_come_back() {
+    for count in 1..=40 {
+        round_trip(&latent(natural(count)));
+        let finite = |bits| Some(f16::from_bits(bits)).filter(|v| v.is_finite());
+        round_trip(&latent(noise().filter_map(finite).take(count).collect()));
+    }
+}
+
+#[test]
+fn natural_values_are_kept_as_pairs_and_outliers_among_them_come_back() {
+    let mut values = natural(10_000);
+    let payload = round_trip(&latent(values.clone()));
+    assert_eq!(payload[0], form::PAIRS);
+    let planes = compress(&latent(values.clone()), Coding::Planes).unwrap();
+    assert!(payload.len() < planes.len());
+    let outliers = [0x0000, 0x8000, 0x0001, 0x7bff, 0xfbff].map(f16::from_bits);
+    for (at, outlier) in outliers.into_iter().enumerate() {
+        values[at * 2_222] = outlier;
+    }
+    assert_eq!(round_trip(&latent(values))[0], form::PAIRS);
+}
+
+#[test]
+fn values_that_are_no_noise_take_no_more_than_as_planes() {
+    let zeros = vec![f16::ZERO; 16_384];
+    let some_zeros = natural(16_384).into_iter().enumerate();
+    let some_zeros = some_zeros.map(|(at, v)| if at % 3 == 0 { f16::ZERO } else { v });
+    let bfloat = natural(16_384)
+        .into_iter()
+        .map(|v| f16::from_bits(v.to_bits() & 0xfff8));
+    let quantised = natural(16_384)
+        .into_iter()
+        .map(|v| f16::from_f32((v.to_f32() * 16.0).round() / 16.0));
+    let steps = (0..16_384).map(|n| f16::from_f32((n / 64) as f32));
+    for values in [
+        zeros,
+        some_zeros.collect(),
+        bfloat.collect(),
+        quantised.collect(),
+        steps.collect(),
+    ] {
+        let latent = latent(values);
+        let planes = compress(&latent, Coding::Planes).unwrap();
+        let fast = round_trip(&latent);
+        assert!(
+            fast.len() <= planes.len() + 1,
+            "{} {}",
+            fast.len(),
+            planes.len()
+        );
+        assert!(planes.len() < 29_000, "{}", planes.len());
+    }
+}
+
+#[test]
+fn noise_grows_by_less_than_one_percent_and_some_bytes() {
+    let finite = |bits| Some(f16::from_bits(bits)).filter(|v| v.is_finite());
+    let all: Vec<f16> = noise().filter_map(finite).take(40_000).collect();
+    // All exponents from 8 to 23, all equally frequent.
+    let classed = noise()
+        .map(|n| f16::from_bits(n & 0xbfff))
+        .map(|v| f16::from_bits(v.to_bits() + (8 << 10)));
+    for values in [all, classed.take(40_000).collect()] {
+        let latent = latent(values);
+        let payload = round_trip(&latent);
+        assert!((payload.len() as u64) < latent.shape().byte_len() * 101 / 100 + 40);
+    }
+}
+
+#[test]
+fn a_payload_that_claims_far_more_values_than_it_holds_is_refused() {
+    let huge = LatentShape {
+        channels: 4,
+        height: 20_000,
+        width: 20_000,
+    };
+    for values in [vec![f16::ONE; 8], vec![f16::ONE; 4096], natural(4096)] {
+        for coding in Coding::ALL {
+            let payload = compress(&latent(values.clone()), coding).unwrap();
+            let error = decompress(huge, coding, &payload).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Corrupted);
+        }
+    }
+}
+
+/// Nine rounds of pairs and three values beside, one of the paired ones far from the others.
+fn spread() -> Latent {
+    let paired = (0..72u16).map(|n| (0x3801 + 0x0073 * n) ^ ((n % 5 / 3) << 15));
+    let mut values: Vec<u16> = paired.chain([0x8000, 0x7bff, 0x0001]).collect();
+    values[13] = 0x8155;
+    latent(values.into_iter().map(f16::from_bits).collect())
+}
+
+/// Eight rounds of pairs with one exponent.
+fn alike() -> Latent {
+    let values = (0..64u16).map(|n| 0x3c00 + ((37 * n) & 0x3ff));
+    latent(values.map(f16::from_bits).collect())
+}
+
+fn from_hex(text: &str) -> Vec<u8> {
+    let (pairs, _) = text.as_bytes().as_chunks::<2>();
+    let byte = |pair: &[u8; 2]| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap();
+    pairs.iter().map(byte).collect()
+}
+
+#[test]
+fn payloads_that_were_written_once_are_read_for_ever() {
+    let planes = from_hex(
+        "5400000028b52ffd204b590200383838b9b93a3a3bbbbc3c3c3d81be3e3f3fc0c0404141c2c2434344c4c545\
+         4546c6c7474848c9c9494a4acbcb4c4c4dcdce4e4e4fcfd0505151d2d2525353d4d4555556d6d75757807b00\
+         28b52ffd204b5902000174e75acd40b326990c7ff265554bbe31a4178afd70e356c93caf2295087bee61d447\
+         ba2da01386f96cdf52c538ab1e910477ea5dd043b6299c0f82f568db4ec134a71a8d0073e600ff01",
+    );
+    for (coding, latent, payload) in [
+        (Coding::Planes, spread(), planes.clone()),
+        (
+            Coding::Fast,
+            spread(),
+            [&[form::PLANES], &planes[..]].concat(),
+        ),
+        (Coding::Fast, spread(), from_hex(PAIRS)),
+        (Coding::Fast, alike(), from_hex(PAIRS_IN_A_FRAME)),
+    ] {
+        let back = decompress(latent.shape(), coding, &payload).unwrap();
+        assert_eq!(bits(&back), bits(&latent));
+    }
+}
+
+/// [`spread`] as pairs, with one exception and no plane that compresses.
+const PAIRS: &str = "010600000001000000240000001b000000480000000d0000000024a46424e424846424ed2dad6d2ded2dad6d\
+         36f636b67636f636b67f3fff3fbf7f3fff3f0048919ae3244db6ff0088119a23ec6df6ff0009515aa3acf5f6\
+         ff01e7cdb3997f654b3117fde3c9af957b61472d13f9dfc5ab91775d43290ff5dbc1a78d73745a40260cf255\
+         bea48a70563c2208eed4baa0866c52381e04ead0b69c82684e341a00e60080ff7b0100";
+
+/// [`alike`] as pairs, whose classes are a zstd frame.
+const PAIRS_IN_A_FRAME: &str = "01000100000000000011000000180000004000000028b52ffd2020450000103f3f010022c002a4e4e4ec2d2d\
+         2d36f6f6feff7f7f64e4e4ecededadb6b6b6004a94de2872bc06509ae42e78c20c56a0ea347ec8125ca6f03a\
+         84ce1862acf6256fb9034d97e12b75bf09539de7317bc50f59a3ed3781cb155fa9f33d87d11b";
+
+#[test]
+fn what_contradicts_itself_is_refused() {
+    let whole = from_hex(PAIRS);
+    // Form, lowest exponent, frames, reserved, exceptions, lengths, the exception's index and exponent, the last of
+    // the values beside.
+    for (at, value, message) in [
+        (0, 2, "has the form 2"),
+        (1, 16, "contradicts its own lengths"),
+        (2, 8, "contradicts its own lengths"),
+        (2, 4, "zstd can't decompress"),
+        (3, 1, "contradicts its own lengths"),
+        (4, 1, "contradicts its own lengths"),
+        (5, 0, "contradicts its own lengths"),
+        (5, 2, "contradicts its own lengths"),
+        (9, 35, "contradicts its own lengths"),
+        (13, 26, "contradicts its own lengths"),
+        (17, 73, "contradicts its own lengths"),
+        (20, 255, "contradicts its own lengths"),
+        (21, 72, "contradicts its own lengths"),
+        (22, 1, "contradicts its own lengths"),
+        (25, 6, "contradicts its own lengths"),
+        (25, 21, "contradicts its own lengths"),
+        (25, 31, "not finite"),
+        (whole.len() - 1, 0x7c, "not finite"),
+    ] {
+        let mut damaged = whole.clone();
+        assert_ne!(damaged[at], value, "byte {at}");
+        damaged[at] = value;
+        let error = decompress(spread().shape(), Coding::Fast, &damaged).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupted);
+        assert!(error.to_string().contains(message), "byte {at}: {error}");
+    }
+    // An exception twice.
+    let exception = &whole[21..26];
+    let mut twice = [&whole[..26], exception, &whole[26..]].concat();
+    twice[5] = 2;
+    assert!(decompress(spread().shape(), Coding::Fast, &twice).is_err());
+    for length in 0..whole.len() {
+        assert!(decompress(spread().shape(), Coding::Fast, &whole[..length]).is_err());
+    }
+}
+
+#[test]
+fn a_coding_that_is_unknown_is_refused_by_its_number() {
+    for coding in Coding::ALL {
+        assert_eq!(Coding::from_tag(coding.tag()).unwrap(), coding);
+    }
+    let error = Coding::from_tag(3).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::UnsupportedVersion);
+    assert_eq!(error.to_string(), "coding 3 is unknown to this version");
+}
+
+proptest! {
+    #[test]
+    fn any_values_come_back(bits in proptest::collection::vec(any::<u16>(), 1..300), narrow: bool) {
+        let keep = if narrow { 0x8fff } else { 0xffff };
+        let values = bits.into_iter().map(|b| f16::from_bits(b & keep)).map(|v| if v.is_finite() { v } else { f16::ONE });
+        round_trip(&latent(values.collect()));
+    }
+
+    #[test]
+    fn arbitrary_payloads_never_panic(mut payload in proptest::collection::vec(any::<u8>(), 0..200), width in 1u32..64) {
+        let shape = LatentShape { channels: 1, height: 1, width };
+        for form in [form::PLANES, form::PAIRS] {
+            for coding in Coding::ALL {
+                let _ = decompress(shape, coding, &payload);
+            }
+            if payload.len() >= 24 {
+                payload[0] = form;
+                payload[1] %= 16;
+                payload[2] %= 8;
+                payload[3..5].fill(0);
+                for number in payload[5..21].as_chunks_mut::<4>().0 {
+                    number[1..].fill(0);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn damaged_payloads_never_panic_and_give_only_finite_values(
+        damage in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..5),
+        near: bool,
+        count in 8usize..400,
+    ) {
+        let latent = latent(natural(count));
+        for coding in Coding::ALL {
+            let mut payload = compress(&latent, coding).unwrap();
+            for (at, value) in &damage {
+                // Near the beginning lie the lengths.
+                let at = at.index(if near { payload.len().min(40) } else { payload.len() });
+                payload[at] = *value;
+            }
+            if let Ok(back) = decompress(latent.shape(), coding, &payload) {
+                prop_assert!(back.as_slice().iter().all(|v| v.is_finite()));
+            }
+        }
+    }
+}
