@@ -105,9 +105,15 @@ fn main() -> Result<()> {
     let mut rounds: Vec<Measured> = Vec::new();
     let result = (0..args.rounds).try_for_each(|round| {
         let mut all = Measured::new();
-        for engine in &args.engines {
+        // What an engine leaves the disk to do is felt by the next: it shouldn't always be the same one.
+        let mut engines: Vec<_> = args.engines.iter().collect();
+        if round % 2 == 1 {
+            engines.reverse();
+        }
+        for engine in engines {
             eprintln!("round {} of {}: {engine}", round + 1, args.rounds);
             for phase in PHASES {
+                std::process::Command::new("sync").status()?;
                 for (name, value) in measure_phase(&args, &workload, phase, engine)? {
                     all.insert(format!("{engine} {phase} {name}"), value);
                 }
