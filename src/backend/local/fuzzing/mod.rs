@@ -37,6 +37,7 @@ pub fn open(path: &Path, segment_bytes: u64) -> Result<LocalBackend> {
     let settings = Settings {
         segment_bytes,
         ballast_bytes: 0,
+        hand_over: 16,
         ..Settings::default()
     };
     LocalBackend::open_set(path, &settings)
