@@ -164,10 +164,13 @@ impl Store {
     /// # Errors
     /// `NotFound`; `Corrupted` if its bytes are damaged; what [`Backend::get`] says.
     pub fn get(&self, id: &RecordId) -> Result<Record> {
-        let bytes = self.item(id)?.bytes;
+        let mut record = None;
         // A backend gives the very bytes that were put, or an error; `LocalBackend` has just compared a checksum
         // over the same bytes.
-        let record = Record::from_intact_bytes(&bytes).map_err(|e| damaged(id, e))?;
+        let mut read = |bytes: &[u8]| record = Some(Record::from_intact_bytes(bytes));
+        self.backend.get_with(id.as_bytes(), &mut read)?;
+        let record = record.ok_or_else(|| not_found(id))?;
+        let record = record.map_err(|e| damaged(id, e))?;
         check_id(id, &record.header)?;
         Ok(record)
     }
@@ -255,8 +258,12 @@ impl Store {
     fn item(&self, id: &RecordId) -> Result<Item> {
         self.backend
             .get(id.as_bytes())?
-            .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("there is no record `{id}`")))
+            .ok_or_else(|| not_found(id))
     }
+}
+
+fn not_found(id: &RecordId) -> Error {
+    Error::new(ErrorKind::NotFound, format!("there is no record `{id}`"))
 }
 
 fn damaged(id: &RecordId, source: Error) -> Error {

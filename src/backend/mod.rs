@@ -147,6 +147,19 @@ pub trait Backend: Send + Sync {
     /// `Corrupted` if the stored bytes fail their checksum, `Io` if they can't be read.
     fn get(&self, key: &[u8]) -> Result<Option<Item>>;
 
+    /// Hands the bytes of the item under `key` to `read`, where a backend can without a copy of their
+    /// own; returns the bytes it takes where it lies, or `None`, without a call, if there is no item.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get); `read` isn't called then.
+    fn get_with(&self, key: &[u8], read: &mut dyn FnMut(&[u8])) -> Result<Option<u64>> {
+        let item = self.get(key)?;
+        Ok(item.map(|item| {
+            read(&item.bytes);
+            item.stored_bytes
+        }))
+    }
+
     /// What a scan would say of `key`, if it exists, without reading the item.
     ///
     /// # Errors

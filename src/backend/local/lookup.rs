@@ -7,38 +7,32 @@ use std::sync::{Arc, PoisonError};
 
 use super::catalog::{Entries, after};
 use super::footer::Latest;
+use super::segment::{Location, Segment};
 use super::view::View;
 use super::writer::{Writer, locked};
-use crate::backend::Item;
 use crate::error::{Error, Result};
 
 impl Writer {
-    pub(super) fn get(&self, key: &[u8]) -> Result<Option<Item>> {
+    /// What `read` makes of the frame of `key`, and the bytes of that.
+    pub(super) fn read<T>(
+        &self,
+        key: &[u8],
+        read: impl FnOnce(&Segment, &Location) -> Result<T>,
+    ) -> Result<Option<(T, u64)>> {
         let mut missed = None;
         loop {
             let latest = match self.index().get(key) {
                 Ok(Some(latest)) => latest,
                 Ok(None) => return Ok(None),
-                Err(error) => {
-                    let view = self.view().ok_or(error)?;
-                    let Some(latest) = view.get(key)? else {
-                        return Ok(None);
-                    };
-                    return Ok(Some(Item {
-                        bytes: view.read_body(key, &latest.location)?,
-                        stored_bytes: latest.location.frame_len,
-                    }));
-                }
+                Err(error) => return self.view().ok_or(error)?.read(key, read),
             };
             let segments = self.segments.read();
             let segments = segments.unwrap_or_else(PoisonError::into_inner);
             let segment = segments.get(&latest.location.segment).map(Arc::clone);
             drop(segments);
             if let Some(segment) = segment {
-                return Ok(Some(Item {
-                    bytes: segment.read_body(key, &latest.location)?,
-                    stored_bytes: latest.location.frame_len,
-                }));
+                let location = &latest.location;
+                return Ok(Some((read(&segment, location)?, location.frame_len)));
             }
             // Compaction may have moved the frame since; then the index says so by now.
             if missed.as_ref() == Some(&latest) {

@@ -46,7 +46,7 @@ use footer::Latest;
 use lock::{Lock, take_lock};
 pub use migrate::Migration;
 pub use repair::{Lost, Repair, RepairOptions, Unknown};
-use segment::StoreId;
+use segment::{Location, Segment, StoreId};
 use store_file::StoreFile;
 pub use verify::{Affected, Damage, Finding, ItemCheck, Standing, Verification};
 use view::View;
@@ -235,18 +235,18 @@ fn read_view(medium: &Medium, path: &Path, id: StoreId) -> Result<View> {
 
 impl Backend for LocalBackend {
     fn get(&self, key: &[u8]) -> Result<Option<Item>> {
-        let view = match &self.role {
-            Role::Writer(writer) => return writer.get(key),
-            Role::Reader(view) => current(view),
-            Role::NoRoom { view, .. } => Arc::clone(view),
-        };
-        let Some(latest) = view.get(key)? else {
-            return Ok(None);
-        };
-        Ok(Some(Item {
-            bytes: view.read_body(key, &latest.location)?,
-            stored_bytes: latest.location.frame_len,
+        let found = self.read(key, |segment, location| segment.read_body(key, location))?;
+        Ok(found.map(|(bytes, stored_bytes)| Item {
+            bytes,
+            stored_bytes,
         }))
+    }
+
+    fn get_with(&self, key: &[u8], read: &mut dyn FnMut(&[u8])) -> Result<Option<u64>> {
+        let found = self.read(key, |segment, location| {
+            segment.read_body_with(key, location, read)
+        })?;
+        Ok(found.map(|((), stored_bytes)| stored_bytes))
     }
 
     fn entry(&self, key: &[u8]) -> Result<Option<Entry>> {
@@ -319,6 +319,19 @@ impl Backend for LocalBackend {
 }
 
 impl LocalBackend {
+    /// What `read` makes of the frame of `key`, and the bytes of that.
+    fn read<T>(
+        &self,
+        key: &[u8],
+        read: impl FnOnce(&Segment, &Location) -> Result<T>,
+    ) -> Result<Option<(T, u64)>> {
+        match &self.role {
+            Role::Writer(writer) => writer.read(key, read),
+            Role::Reader(view) => current(view).read(key, read),
+            Role::NoRoom { view, .. } => view.read(key, read),
+        }
+    }
+
     /// # Errors
     /// `ReadOnly`, or `Full` where the disk has no room.
     fn writer(&self) -> Result<&Writer> {

@@ -4,6 +4,8 @@
 //! The header: magic "LDBS", version u16, reserved u16, length of the fields u32, fields, XXH3-64
 //! of all before.
 
+use std::cell::Cell;
+use std::ops::Range;
 use std::path::Path;
 
 use twox_hash::XxHash3_64;
@@ -176,6 +178,14 @@ impl Header {
     }
 }
 
+/// More than a record should take.
+const LARGE: u64 = 1 << 20;
+
+thread_local! {
+    /// What frames are read into whose bodies nobody keeps. Zeroed once, and not for each.
+    static FRAME: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
 impl Segment {
     /// Creates an empty segment in `folder`, whole or not at all, and durable.
     pub(super) fn create(medium: &Medium, folder: &Path, header: Header) -> Result<Self> {
@@ -244,8 +254,13 @@ impl Segment {
         Ok(self.file.len()? == self.start)
     }
 
-    /// The body of the frame at `location`, whose key must be `key`.
-    pub(super) fn read_body(&self, key: &[u8], location: &Location) -> Result<Vec<u8>> {
+    /// Reads the frame at `location`, whose key must be `key`; returns where in it the body is.
+    fn read_frame(
+        &self,
+        key: &[u8],
+        location: &Location,
+        frame: &mut Vec<u8>,
+    ) -> Result<Range<usize>> {
         let damaged = |what: &str| {
             Error::corrupted(format!(
                 "record `{}` is damaged: {what} at byte {} of {}",
@@ -256,34 +271,55 @@ impl Segment {
         };
         let end = location.offset.checked_add(location.frame_len);
         // Asked only where a wrong length would allocate more than a record should take.
-        let large = location.frame_len > 1 << 20;
+        let large = location.frame_len > LARGE;
         if large && end.is_none_or(|end| self.file.len().is_ok_and(|size| end > size)) {
             return Err(damaged("the file ends inside the frame"));
         }
-        let mut bytes = vec![0; location.frame_len as usize];
-        match self.file.read_at(&mut bytes, location.offset) {
+        frame.resize(location.frame_len as usize, 0);
+        match self.file.read_at(frame, location.offset) {
             Err(error) if error.kind() == ErrorKind::Corrupted => {
                 return Err(damaged("the file ends inside the frame"));
             }
             other => other?,
         }
         let seed = self.seed_at(location.offset);
-        let head = HeadView::read(seed, &bytes)
+        let head = HeadView::read(seed, frame)
             .filter(|head| head.frame_len() == Some(location.frame_len))
             .ok_or_else(|| damaged("the frame's head fails its checksum"))?;
         if head.key != key || head.sequence != location.sequence {
             return Err(damaged("another frame lies"));
         }
         let start = head.len();
-        let body = frame::checked_body(seed, &bytes[start..]);
-        let end = start
-            + body
-                .ok_or_else(|| damaged("the frame's body fails its checksum"))?
-                .len();
+        let body = frame::checked_body(seed, &frame[start..]);
+        let body = body.ok_or_else(|| damaged("the frame's body fails its checksum"))?;
+        Ok(start..start + body.len())
+    }
+
+    /// The body of the frame at `location`, whose key must be `key`.
+    pub(super) fn read_body(&self, key: &[u8], location: &Location) -> Result<Vec<u8>> {
+        let mut frame = Vec::new();
+        let body = self.read_frame(key, location, &mut frame)?;
         // The body is moved to the front in place: one allocation a read.
-        bytes.copy_within(start..end, 0);
-        bytes.truncate(end - start);
-        Ok(bytes)
+        frame.truncate(body.end);
+        frame.drain(..body.start);
+        Ok(frame)
+    }
+
+    /// The same body, handed to `read` without an allocation.
+    pub(super) fn read_body_with(
+        &self,
+        key: &[u8],
+        location: &Location,
+        read: impl FnOnce(&[u8]),
+    ) -> Result<()> {
+        // Taken, because `read` may read another one.
+        let mut frame = FRAME.take();
+        let body = self.read_frame(key, location, &mut frame);
+        let done = body.map(|body| read(&frame[body]));
+        if frame.capacity() as u64 <= LARGE {
+            FRAME.set(frame);
+        }
+        done
     }
 
     /// Whether the body of the frame with `head` at `offset` is the one that was written.

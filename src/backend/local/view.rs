@@ -13,7 +13,7 @@ use super::disk::Medium;
 use super::footer::Latest;
 use super::frame::Kind;
 use super::recovery;
-use super::segment::{Location, StoreId};
+use super::segment::{Location, Segment, StoreId};
 use crate::error::{Error, Result};
 
 /// All segments of a store, oldest first. The files stay open, so compaction takes nothing away.
@@ -70,15 +70,22 @@ impl View {
         merge(self.parts.iter().map(|part| part.entries_from(from)))
     }
 
-    /// The body of the frame at `location`.
-    pub(super) fn read_body(&self, key: &[u8], location: &Location) -> Result<Vec<u8>> {
+    /// What `read` makes of the frame of `key`, and the bytes of that.
+    pub(super) fn read<T>(
+        &self,
+        key: &[u8],
+        read: impl FnOnce(&Segment, &Location) -> Result<T>,
+    ) -> Result<Option<(T, u64)>> {
+        let Some(Latest { location, .. }) = self.get(key)? else {
+            return Ok(None);
+        };
         let part = self
             .parts
             .iter()
             .find(|part| part.segment.number() == location.segment);
         let part = part
             .ok_or_else(|| Error::corrupted(format!("there is no segment {}", location.segment)))?;
-        part.segment.read_body(key, location)
+        Ok(Some((read(&part.segment, &location)?, location.frame_len)))
     }
 }
 
