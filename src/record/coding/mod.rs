@@ -13,7 +13,7 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 
 use zstd::bulk::{Compressor, Decompressor};
-use zstd::zstd_safe::CParameter;
+use zstd::zstd_safe::{CParameter, ParamSwitch};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::latent::{Latent, LatentShape};
@@ -131,8 +131,8 @@ const MAX_EXPANSION: usize = 128 * 1024 / 4;
 enum Effort {
     /// zstd's default level: beyond it the ratio on latents grows by 1 % at a tenth of the speed.
     Repetitions,
-    /// A Huffman code of the bytes, and as few repetitions as zstd can be made to find: the short
-    /// ones there are in signs and exponents save less than putting them together again costs.
+    /// A Huffman code of the bytes, and no repetitions: the short ones there are in signs and
+    /// exponents save a thousandth, and putting them together again takes a reader a microsecond.
     Frequencies,
 }
 
@@ -142,8 +142,11 @@ impl Effort {
             Effort::Repetitions => Compressor::new(3),
             Effort::Frequencies => {
                 let mut compressor = Compressor::new(1)?;
-                compressor.set_parameter(CParameter::MinMatch(7))?;
-                compressor.set_parameter(CParameter::HashLog(6))?;
+                // How far it skips ahead: over all there is. It takes that for a wish to be fast
+                // above all, and would leave out the Huffman code as well.
+                compressor.set_parameter(CParameter::TargetLength(1 << 17))?;
+                compressor
+                    .set_parameter(CParameter::LiteralCompressionMode(ParamSwitch::Enable))?;
                 Ok(compressor)
             }
         }
