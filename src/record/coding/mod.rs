@@ -131,8 +131,9 @@ const MAX_EXPANSION: usize = 128 * 1024 / 4;
 enum Effort {
     /// zstd's default level: beyond it the ratio on latents grows by 1 % at a tenth of the speed.
     Repetitions,
-    /// A Huffman code of the bytes, and no repetitions: the short ones there are in signs and
-    /// exponents save a thousandth, and putting them together again takes a reader a microsecond.
+    /// A fast look for repetitions: long ones, and the short ones that it can't be kept from.
+    FewRepetitions,
+    /// A Huffman code of the bytes, and no repetitions.
     Frequencies,
 }
 
@@ -140,6 +141,12 @@ impl Effort {
     fn compressor(self) -> std::io::Result<Compressor<'static>> {
         match self {
             Effort::Repetitions => Compressor::new(3),
+            Effort::FewRepetitions => {
+                let mut compressor = Compressor::new(1)?;
+                compressor.set_parameter(CParameter::MinMatch(7))?;
+                compressor.set_parameter(CParameter::HashLog(6))?;
+                Ok(compressor)
+            }
             Effort::Frequencies => {
                 let mut compressor = Compressor::new(1)?;
                 // How far it skips ahead: over all there is. It takes that for a wish to be fast
@@ -156,7 +163,8 @@ impl Effort {
 thread_local! {
     // Making a context of zstd takes longer than decompressing a latent of 512x512 pixels does.
     // One for each effort, so that parameters are set once.
-    static COMPRESSORS: RefCell<[Option<Compressor<'static>>; 2]> = const { RefCell::new([None, None]) };
+    static COMPRESSORS: RefCell<[Option<Compressor<'static>>; 3]> =
+        const { RefCell::new([None, None, None]) };
     static DECOMPRESSOR: RefCell<Decompressor<'static>> = RefCell::default();
 }
 
