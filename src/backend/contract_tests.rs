@@ -49,6 +49,33 @@ fn what_was_put_comes_back_and_what_was_not_does_not() {
 }
 
 #[test]
+fn what_is_lent_is_what_is_given_also_while_something_else_is_lent() {
+    every_backend(|backend| {
+        let large = vec![0x5A; 3 << 20];
+        let batch = vec![
+            put(b"large", &large, Mode::Create),
+            put(b"small", b"1", Mode::Create),
+        ];
+        backend.apply(batch, Durability::Synced).unwrap();
+        for (outer, inner) in [(&b"large"[..], &b"small"[..]), (b"small", b"large")] {
+            let mut lent = Vec::new();
+            let bytes = backend.get_with(outer, &mut |bytes| {
+                let mut other = Vec::new();
+                let found = backend.get_with(inner, &mut |bytes| other = bytes.to_vec());
+                found.unwrap().unwrap();
+                assert!(other == backend.get(inner).unwrap().unwrap().bytes);
+                lent = bytes.to_vec();
+            });
+            let item = backend.get(outer).unwrap().unwrap();
+            assert!(lent == item.bytes);
+            assert_eq!(bytes.unwrap(), Some(item.stored_bytes));
+        }
+        let absent = backend.get_with(b"absent", &mut |_| unreachable!("nothing to lend"));
+        assert_eq!(absent.unwrap(), None);
+    });
+}
+
+#[test]
 fn create_refuses_a_key_that_exists_and_changes_nothing() {
     every_backend(|backend| {
         backend
