@@ -97,6 +97,9 @@ fn lies_in(catalog: &Catalog, position: &Position) -> Result<bool> {
         return Ok(begins || sealed.is_some_and(|p| p.last_sequence == position.sequence));
     }
     let (at, end) = (position.last_offset, position.offset);
+    if segment.file.len()? < end {
+        return Ok(false);
+    }
     let mut heads = Heads::from(segment, at, position.sequence, end);
     let Some((head, location)) = heads.next()? else {
         return Ok(false);

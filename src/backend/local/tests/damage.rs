@@ -123,6 +123,25 @@ fn a_missing_segment_is_noticed_by_writers_and_readers() {
 }
 
 #[test]
+fn a_log_that_was_cut_after_a_close_in_order_is_not_written_to() {
+    let fixture = Fixture::new();
+    let store = fixture.open();
+    // So large that its head can be read without its end.
+    store.commit(vec![put("one", &[1; 20_000])]).unwrap();
+    drop(store);
+    let whole = std::fs::read(fixture.segment(1)).unwrap();
+    for end in (whole.len() - 20_000..whole.len()).rev().step_by(199) {
+        std::fs::write(fixture.segment(1), &whole[..end]).unwrap();
+        let error = LocalBackend::open(&fixture.path()).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Corrupted, "cut to {end}");
+        assert_eq!(std::fs::read(fixture.segment(1)).unwrap(), whole[..end]);
+        assert!(!fixture.path().join(LOST).exists());
+    }
+    std::fs::write(fixture.segment(1), whole).unwrap();
+    assert_eq!(content(&fixture.open()).len(), 1);
+}
+
+#[test]
 fn a_damaged_footer_costs_time_and_no_record() {
     let fixture = Fixture::new();
     let expected = fill(&fixture.open());
