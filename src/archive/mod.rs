@@ -60,7 +60,7 @@ pub fn write_archive(
         let seconds = header.created_ms / 1000;
         let name = name::encode(&id);
         entries.append(&format!("{name}{JSON}"), seconds, &json)?;
-        let tensor = write_latent(&latent_file(record), LatentFormat::Safetensors)?;
+        let tensor = write_latent(&record.into(), LatentFormat::Safetensors)?;
         entries.append(&format!("{name}{TENSOR}"), seconds, &tensor)?;
         last = Some(id);
         count += 1;
@@ -92,13 +92,16 @@ fn not_ascending(id: &RecordId, last: Option<&RecordId>) -> Error {
     }
 }
 
-fn latent_file(record: Record) -> LatentFile {
-    let header = record.header;
-    LatentFile {
-        latent: record.latent,
-        latent_space: Some(header.latent_space),
-        encoder: header.encoder.map(|encoder| encoder.name),
-        size: Some((header.width, header.height)),
+/// The latent, and of what is known about it what a latent file can say.
+impl From<Record> for LatentFile {
+    fn from(record: Record) -> Self {
+        let header = record.header;
+        Self {
+            latent: record.latent,
+            latent_space: Some(header.latent_space),
+            encoder: header.encoder.map(|encoder| encoder.name),
+            size: Some((header.width, header.height)),
+        }
     }
 }
 

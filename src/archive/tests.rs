@@ -75,7 +75,7 @@ pub(super) fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
 
 /// The two files of a record.
 pub(super) fn files(record: &Record) -> (Vec<u8>, Vec<u8>) {
-    let tensor = write_latent(&latent_file(record.clone()), LatentFormat::Safetensors);
+    let tensor = write_latent(&record.clone().into(), LatentFormat::Safetensors);
     (document::write(record).unwrap(), tensor.unwrap())
 }
 

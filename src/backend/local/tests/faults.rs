@@ -1,7 +1,7 @@
 //! Any call to the disk fails, once or from then on: the process goes on reading, and nothing that was
 //! acknowledged is lost.
 
-use super::sim_disk::{CHANGING, Fault, GROWING};
+use super::sim_disk::{Fault, GROWING, changes};
 use super::workload::{Content, Doing, Rig, Step, assert_same, change};
 use super::*;
 
@@ -191,7 +191,7 @@ fn any_call_may_fail_once() {
 
 #[test]
 fn the_disk_may_fail_for_good_at_any_change() {
-    at_every_call(Fault::Io, true, |what| CHANGING.contains(&what));
+    at_every_call(Fault::Io, true, changes);
 }
 
 #[test]

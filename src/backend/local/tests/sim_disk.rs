@@ -68,17 +68,10 @@ pub(super) const GROWING: [&str; 6] = [
     "create_dir",
     "sync_dir",
 ];
-/// Calls that change what a disk holds.
-pub(super) const CHANGING: [&str; 8] = [
-    "create",
-    "write",
-    "sync",
-    "rename",
-    "create_dir",
-    "sync_dir",
-    "remove",
-    "set_len",
-];
+/// Whether a call changes what a disk holds.
+pub(super) fn changes(what: &str) -> bool {
+    GROWING.contains(&what) || ["remove", "set_len"].contains(&what)
+}
 
 fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -188,7 +181,7 @@ impl State {
         }
         self.calls.push(what);
         let number = self.calls.len() as u64;
-        if CHANGING.contains(&what) {
+        if changes(what) {
             self.keep(what, root);
         }
         let Some((at, fault, lasting)) = self.fault else {
@@ -197,7 +190,7 @@ impl State {
         let due = number == at || (lasting && number > at);
         let kind = match fault {
             Fault::Full if GROWING.contains(&what) => io::ErrorKind::StorageFull,
-            Fault::Io if !lasting || CHANGING.contains(&what) => io::ErrorKind::Other,
+            Fault::Io if !lasting || changes(what) => io::ErrorKind::Other,
             _ => return Ok(()),
         };
         if due {
@@ -322,7 +315,7 @@ struct SimFile {
 
 impl SimFile {
     fn enter(&self, what: &'static str) -> io::Result<MutexGuard<'_, State>> {
-        if !self.writable && CHANGING.contains(&what) && what != "sync" {
+        if !self.writable && changes(what) && what != "sync" {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
         let mut state = lock(&self.state);

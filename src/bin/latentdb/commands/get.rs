@@ -3,9 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::ValueHint;
-use latentdb::{
-    Database, ImageFormat, LatentFile, LatentFormat, Record, RecordId, write_image, write_latent,
-};
+use latentdb::{Database, ImageFormat, LatentFormat, RecordId, write_image, write_latent};
 
 use crate::args::parse_id;
 use crate::context::Context;
@@ -50,7 +48,7 @@ pub(crate) fn run(context: &Context, command: &Get) -> Result<(), Failure> {
         target.check_terminal("a latent")?;
         let database = context.open_read_only()?;
         let record = database.store().get(&command.id)?;
-        return target.write(&write_latent(&latent_file(record), format)?);
+        return target.write(&write_latent(&record.into(), format)?);
     }
     let format = format(command, ImageFormat::Png, ImageFormat::from_path)?;
     target.check_terminal("an image")?;
@@ -93,14 +91,4 @@ fn format<F: std::str::FromStr<Err = latentdb::Error>>(
         (None, Target::Stdout) => Ok(default),
     };
     format.map_err(|e| Failure::Usage(e.to_string()))
-}
-
-fn latent_file(record: Record) -> LatentFile {
-    let header = record.header;
-    LatentFile {
-        latent: record.latent,
-        latent_space: Some(header.latent_space),
-        encoder: header.encoder.map(|encoder| encoder.name),
-        size: Some((header.width, header.height)),
-    }
 }
