@@ -129,9 +129,10 @@ impl Code {
         }
     }
 
-    /// `plane` as a zstd frame, unless it is too short for that, or larger so.
+    /// `plane` as a zstd frame, unless it is too short for that, larger so, or has a byte without a code.
     pub(super) fn squeeze(&self, plane: &[u8]) -> Option<Vec<u8>> {
-        if plane.len() < SHORTEST {
+        let coded = |byte: &u8| LENGTHS[usize::from(*byte)] > 0;
+        if plane.len() < SHORTEST || !plane.iter().all(coded) {
             return None;
         }
         let mut frame = Vec::with_capacity(plane.len());
@@ -278,6 +279,11 @@ mod tests {
     fn what_the_code_does_not_fit_is_left_to_others() {
         let rare = (0..=u8::MAX).filter(|byte| LENGTHS[usize::from(*byte)] == MOST_BITS);
         let plane: Vec<u8> = rare.cycle().take(10_000).collect();
+        assert!(CODE.squeeze(&plane).is_none());
+        let mut plane = fitting();
+        assert!(CODE.squeeze(&plane).is_some());
+        assert_eq!(LENGTHS[0], 0);
+        plane[5_000] = 0;
         assert!(CODE.squeeze(&plane).is_none());
     }
 
