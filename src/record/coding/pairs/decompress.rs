@@ -105,16 +105,16 @@ pub(in super::super) fn decompress(
         Layout::Segments => (SEGMENT, paired / SEGMENT / 4),
     };
     let mut data = Vec::with_capacity(values);
-    // Segment after segment in a place that stays in the cache.
-    let mut out = vec![f16::ZERO; of_segment.min(paired)];
     for (at, segment) in parts.segments.iter().enumerate() {
         let first = at * of_segment;
-        let out = &mut out[..of_segment.min(paired - first)];
-        let classes = &classes[place(at, fours) * of_segment / 2..][..out.len() / 2];
-        let fine = &fine[first / ROUND * 3..][..out.len() / ROUND * 3];
-        let low = &low[first..][..out.len()];
-        join(*segment, classes, fine, low, bytemuck::cast_slice_mut(out));
-        data.extend_from_slice(out);
+        let pairs = of_segment.min(paired - first) / 2;
+        let classes = &classes[place(at, fours) * of_segment / 2..][..pairs];
+        let fine = &fine[first / ROUND * 3..][..pairs / 4 * 3];
+        let low = &low[first..][..2 * pairs];
+        // Segment after segment, zeros are still in the cache when values take their place.
+        data.resize(first + 2 * pairs, f16::ZERO);
+        let out = bytemuck::cast_slice_mut(&mut data[first..]);
+        join(*segment, classes, fine, low, out);
     }
     if cfg!(target_endian = "big") {
         for value in &mut data {
