@@ -26,9 +26,9 @@ pub enum Coding {
     /// The high bytes of all values, then the low bytes, each as a zstd frame of level 3. What
     /// records had before `Fast`.
     Planes,
-    /// Signs and exponents of two neighbours as one byte in a Huffman code that is the same for all
-    /// latents, the other bits as they are; as `Planes` where that takes less, as it does for
-    /// latents that are no noise.
+    /// Signs and exponents of two neighbours as one byte, mostly in a Huffman code that is the same
+    /// for all latents, the other bits as they are; as `Planes` where that takes less, as it does
+    /// for latents that are no noise.
     ///
     /// Neighbours often have the same sign, which their high bytes don't show: latents of photographs
     /// take a little less than as `Planes`, and are read in half the time.
