@@ -4,8 +4,8 @@
     python3 benches/pair_code.py LATENTS_FOLDER
 
 Needs NumPy. Takes the `.npy` latents of the folder, finds for every segment of them the lowest exponent and the sign
-that suit the code best, makes the code anew from all segments, and so on until nothing changes; prints the lengths as
-code.rs has them. Then, for each latent, how many bytes 1,024 values take in a code made from the other latents, and in
+that suit the code best, makes the code anew from all segments, and so on, ten times; prints the lengths as code.rs has
+them. Then, for each latent, how many bytes 1,024 values take in a code made from the other latents, and in
 one made from nothing but the latent, without the table that this would need.
 
 The code in code.rs was made from `latents/sd`, eight latents of photographs in the space of Stable Diffusion. Stored

@@ -31,7 +31,7 @@ pub enum Coding {
     /// for latents that are no noise.
     ///
     /// Neighbours often have the same sign, which their high bytes don't show: latents of photographs
-    /// take a little less than as `Planes`, and are read in half the time.
+    /// take a little less than as `Planes`, and are read faster.
     #[default]
     Fast,
 }
