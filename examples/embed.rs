@@ -34,14 +34,7 @@ fn main() -> latentdb::Result<()> {
         width,
     };
     let values = (0..256u16).map(|i| f16::from_f32(f32::from(i) / 256.0));
-    let foreign = ForeignLatent {
-        latent: Latent::new(shape, values.collect())?,
-        latent_space: "tiny-1".into(),
-        encoder: None,
-        width: 64,
-        height: 64,
-        source: None,
-    };
+    let foreign = ForeignLatent::new(Latent::new(shape, values.collect())?, "tiny-1", (64, 64));
     db.put_latent("made/ramp", foreign, true)?;
     let record = db.store().get(&"made/ramp".parse()?)?;
     let view = record.latent.as_array(); // an ndarray view, without a copy

@@ -9,11 +9,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::backend::{LocalBackend, Mode, OpenOptions};
 use crate::error::{Error, ErrorKind, Result};
+use crate::exif::Exif;
 use crate::image_io::{Limits, ReadImage, Resize, read_image};
 use crate::latent::Latent;
 use crate::model::{Decoded, Hub};
 use crate::pixels::Pixels;
-use crate::record::{Coding, EncoderStamp, Record, RecordHeader, RecordId, Source};
+use crate::record::{EncoderStamp, Record, RecordHeader, RecordId, Source, Tags};
 use crate::store::{Entry, Store};
 
 /// The property of a store that names its default encoder.
@@ -33,6 +34,11 @@ pub struct PutOptions {
     pub resize: Option<Resize>,
     /// What an image file may cost to read.
     pub limits: Limits,
+    /// What to say of the image.
+    pub tags: Tags,
+    /// Whether to keep the place where the picture was taken, if its file says it. It isn't kept unless told, because
+    /// it may be somebody's home.
+    pub keep_position: bool,
 }
 
 /// A latent that was made elsewhere, and what must be known of it.
@@ -50,6 +56,26 @@ pub struct ForeignLatent {
     pub height: u32,
     /// The file it came from.
     pub source: Option<Source>,
+    /// The image's alpha, a byte a pixel, rows from the top.
+    pub alpha: Option<Vec<u8>>,
+    /// What to say of the image.
+    pub tags: Tags,
+}
+
+impl ForeignLatent {
+    /// A latent of an image of `size` (width and height in pixels), of which nothing else is known.
+    pub fn new(latent: Latent, latent_space: &str, size: (u32, u32)) -> Self {
+        Self {
+            latent,
+            latent_space: latent_space.to_owned(),
+            encoder: None,
+            width: size.0,
+            height: size.1,
+            source: None,
+            alpha: None,
+            tags: Tags::default(),
+        }
+    }
 }
 
 /// What a put did.
@@ -57,7 +83,7 @@ pub struct ForeignLatent {
 pub struct Stored {
     /// The record's header and the bytes it takes.
     pub entry: Entry,
-    /// What of the image was not kept, as sentences for people: transparency, further frames.
+    /// What of the image was not kept, as sentences for people: further frames, an unreadable colour profile.
     pub notes: Vec<String>,
 }
 
@@ -201,7 +227,7 @@ impl Database {
     /// `InvalidInput` for a bad id; `AlreadyExists` unless `options.replace`; what [`Hub::encode`]
     /// and [`Store::put`] say.
     pub fn put(&self, id: &str, pixels: &Pixels, options: &PutOptions) -> Result<Stored> {
-        self.put_image(id, pixels, None, Vec::new(), options)
+        self.put_image(id, pixels, Origin::default(), options)
     }
 
     /// Reads the image file at `path`, encodes it and keeps it under `id`.
@@ -250,8 +276,17 @@ impl Database {
         source: Option<Source>,
         options: &PutOptions,
     ) -> Result<Stored> {
-        let notes = image.notes.iter().map(ToString::to_string).collect();
-        self.put_image(id, &image.pixels, source, notes, options)
+        let format = image.format.to_string();
+        let mut exif = image.exif.clone();
+        if !options.keep_position {
+            exif.position = None;
+        }
+        let origin = Origin {
+            source: source.map(|source| Source { format, ..source }),
+            exif,
+            notes: image.notes.iter().map(ToString::to_string).collect(),
+        };
+        self.put_image(id, &image.pixels, origin, options)
     }
 
     /// Keeps a latent that was made elsewhere under `id`. No model is needed.
@@ -263,25 +298,25 @@ impl Database {
         let size = (latent.width, latent.height);
         self.hub
             .check_shape(latent.latent.shape(), &latent.latent_space, size)?;
+        let shape = latent.latent.shape();
         let header = RecordHeader {
-            id: RecordId::new(id)?,
-            width: latent.width,
-            height: latent.height,
-            shape: latent.latent.shape(),
-            latent_space: latent.latent_space,
-            coding: Coding::default(),
+            alpha: latent.alpha.is_some(),
             encoder: latent.encoder.map(|name| EncoderStamp {
                 name,
                 fingerprint: None,
                 computed: String::new(),
             }),
             source: latent.source,
-            preparation: String::new(),
+            tags: latent.tags,
             created_ms: now_ms(),
-            unknown: Vec::new(),
+            ..RecordHeader::new(RecordId::new(id)?, size, shape, &latent.latent_space)
         };
-        let latent = latent.latent;
-        self.keep(Record { header, latent }, replace, Vec::new())
+        let record = Record {
+            header,
+            latent: latent.latent,
+            alpha: latent.alpha,
+        };
+        self.keep(record, replace, Vec::new())
     }
 
     /// The image under `id`, decoded by `decoder`, or by the model that encoded it, or by another
@@ -306,8 +341,11 @@ impl Database {
             None => self.hub.decoder_for(&header.latent_space, own)?,
         };
         let size = (header.width, header.height);
-        self.hub
-            .decode(decoder, &record.latent, &header.latent_space, size)
+        let mut decoded = (self.hub).decode(decoder, &record.latent, &header.latent_space, size)?;
+        if let Some(alpha) = &record.alpha {
+            decoded.pixels = decoded.pixels.with_alpha(alpha.clone())?;
+        }
+        Ok(decoded)
     }
 
     /// Removes the record `id`, durably.
@@ -322,8 +360,7 @@ impl Database {
         &self,
         id: &str,
         pixels: &Pixels,
-        source: Option<Source>,
-        mut notes: Vec<String>,
+        origin: Origin,
         options: &PutOptions,
     ) -> Result<Stored> {
         let id = self.check_id(id, options)?;
@@ -335,27 +372,30 @@ impl Database {
         let pixels = resized.as_ref().unwrap_or(pixels);
         let name = options.encoder.as_deref().unwrap_or(&self.encoder);
         let spec = self.hub.model(name)?;
-        let encoded = self.hub.encode(name, pixels)?;
+        let encoded = self.hub.encode(name, &pixels.without_hidden_colors())?;
+        let mut notes = origin.notes;
         notes.extend(encoded.notes.iter().cloned());
+        let size = (pixels.width(), pixels.height());
         let header = RecordHeader {
-            id,
-            width: pixels.width(),
-            height: pixels.height(),
-            shape: encoded.latent.shape(),
-            latent_space: spec.latent_space.clone(),
-            coding: Coding::default(),
+            alpha: pixels.alpha().is_some(),
             encoder: Some(EncoderStamp {
                 name: spec.name.clone(),
                 fingerprint: spec.encoder_fingerprint(),
                 computed: encoded.computed(),
             }),
-            source,
+            source: origin.source,
             preparation: options.resize.as_ref().map(describe).unwrap_or_default(),
+            exif: origin.exif,
+            tags: options.tags.clone(),
             created_ms: now_ms(),
-            unknown: Vec::new(),
+            ..RecordHeader::new(id, size, encoded.latent.shape(), &spec.latent_space)
         };
-        let latent = encoded.latent;
-        self.keep(Record { header, latent }, options.replace, notes)
+        let record = Record {
+            header,
+            latent: encoded.latent,
+            alpha: pixels.alpha().map(<[u8]>::to_vec),
+        };
+        self.keep(record, options.replace, notes)
     }
 
     /// Refuses a bad id, and one that is taken, before any work is done for it.
@@ -383,10 +423,19 @@ impl Database {
     }
 }
 
-/// What a record keeps of the file an image came from.
+/// What is known of the pixels of an image beside themselves.
+#[derive(Default)]
+struct Origin {
+    source: Option<Source>,
+    exif: Exif,
+    notes: Vec<String>,
+}
+
+/// What a record keeps of the file an image came from; its format isn't looked at.
 pub fn source_of(bytes: &[u8], name: &str) -> Source {
     Source {
         name: name.to_owned(),
+        format: String::new(),
         bytes: bytes.len() as u64,
         blake3: *blake3::hash(bytes).as_bytes(),
     }

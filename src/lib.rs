@@ -27,14 +27,7 @@
 //! let db = Database::open_or_create(&path)?;
 //! let shape = LatentShape { channels: 4, height: 2, width: 3 };
 //! let latent = Latent::new(shape, vec![f16::ONE; 24])?;
-//! db.put_latent("grey", ForeignLatent {
-//!     latent,
-//!     latent_space: "tiny-1".into(),
-//!     encoder: None,
-//!     width: 24,
-//!     height: 16,
-//!     source: None,
-//! }, false)?;
+//! db.put_latent("grey", ForeignLatent::new(latent, "tiny-1", (24, 16)), false)?;
 //!
 //! for entry in db.store().entries("g") {
 //!     let entry = entry?;
@@ -55,6 +48,7 @@ mod archive;
 pub mod backend;
 mod database;
 mod error;
+mod exif;
 mod fields;
 mod fs;
 #[cfg(feature = "fuzzing")]
@@ -69,10 +63,12 @@ mod pixels;
 mod record;
 mod stats;
 mod store;
+mod tile;
 
 pub use archive::{ArchiveReader, write_archive};
 pub use database::{DEFAULT_ENCODER, Database, ForeignLatent, PutOptions, Stored, source_of};
 pub use error::{Error, ErrorKind, Result};
+pub use exif::{Exif, Position};
 pub use fs::{read_file, write_file, write_file_with};
 pub use half;
 pub use image_io::{ImageFormat, ImageNote, Limits, ReadImage, Resize, read_image, write_image};
@@ -88,6 +84,7 @@ pub use model::{
 pub use model::{HubAccess, PullFile, PullPlan, PullProgress, PullStage, Pulled, PulledFile};
 pub use ndarray;
 pub use pixels::Pixels;
-pub use record::{Coding, EncoderStamp, Record, RecordHeader, RecordId, Source};
+pub use record::{Coding, EncoderStamp, Record, RecordHeader, RecordId, Source, Tags};
 pub use stats::Stats;
 pub use store::{Entry, Store};
+pub use tile::Tiling;

@@ -18,10 +18,10 @@ pub struct Store {
 }
 
 /// What a listing says of a record without reading it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
-    /// The facts that listings keep: sizes, shape, latent space, coding, encoder (name and
-    /// fingerprint) and the source's size. The rest of the header is empty; [`Store::header`]
+    /// The facts that listings keep: sizes, shape, latent space, coding, whether there is alpha, encoder
+    /// (name and fingerprint) and the source's size. The rest of the header is empty; [`Store::header`]
     /// reads it.
     pub header: RecordHeader,
     /// Bytes the record takes where it lies, framing included.

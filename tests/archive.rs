@@ -32,17 +32,15 @@ fn record(database: &Database, id: &str, seed: u16) -> Record {
     };
     let bits = [0x8000, 1, 0x83ff, 0x7bff, 0xfbff].into_iter();
     let values = bits.chain((0..55).map(|n| 0x3000 + 13 * n + seed));
+    let latent = Latent::new(shape, values.map(f16::from_bits).collect()).unwrap();
     let latent = ForeignLatent {
-        latent: Latent::new(shape, values.map(f16::from_bits).collect()).unwrap(),
-        latent_space: "tiny-1".into(),
-        encoder: None,
-        width: 40,
-        height: 24,
         source: Some(Source {
             name: format!("{id}.png"),
+            format: "png".into(),
             bytes: u64::from(seed) + (1 << 40),
             blake3: [3; 32],
         }),
+        ..ForeignLatent::new(latent, "tiny-1", (40, 24))
     };
     database.put_latent(id, latent, true).unwrap();
     let mut record = database.store().get(&id.parse().unwrap()).unwrap();

@@ -110,6 +110,7 @@ fn scaled_latents_are_brought_back_with_the_factors_of_their_space() {
         latent_space: Some("sd3".into()),
         encoder: None,
         size: Some((8, 8)),
+        alpha: None,
     };
     sandbox.write(
         "s.safetensors",

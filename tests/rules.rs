@@ -55,7 +55,7 @@ fn a_module_uses_only_rows_below_its_own() {
         &["database", "stats"],
         &["store", "model", "archive"],
         &["record", "image_io", "latent_io", "metrics"],
-        &["pixels", "latent"],
+        &["pixels", "latent", "exif", "tile"],
         &["backend"],
         &["fields", "fs", "error"],
     ];

@@ -36,14 +36,7 @@ fn record(folder: &Path, exponents: u16) -> latentdb::Result<Vec<u8>> {
         |n: u16| f16::from_bits((30 - n % exponents) << 10 | n.wrapping_mul(40_503) & 0x83ff);
     let mut values: Vec<f16> = (0..100).map(value).collect();
     values[77] = f16::ZERO;
-    let latent = ForeignLatent {
-        latent: Latent::new(shape, values)?,
-        latent_space: "tiny-1".into(),
-        encoder: None,
-        width: 40,
-        height: 40,
-        source: None,
-    };
+    let latent = ForeignLatent::new(Latent::new(shape, values)?, "tiny-1", (40, 40));
     database.put_latent("grey", latent, false)?;
     database.store().get(&"grey".parse()?)?.to_bytes()
 }

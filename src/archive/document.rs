@@ -3,15 +3,20 @@
 //! Invariant: `read` gives back the header that `write` was given, field by field but for the coding, and refuses every
 //! other text but one that says the same.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::entry::refused;
 use crate::error::{Error, ErrorKind, Result};
-use crate::latent::{Latent, LatentShape};
-use crate::record::{Coding, EncoderStamp, Record, RecordHeader, RecordId, Source};
+use crate::exif::{Exif, Position};
+use crate::latent::LatentShape;
+use crate::record::{Coding, EncoderStamp, Record, RecordHeader, RecordId, Source, Tags};
+use crate::tile::Tiling;
 
 const FORMAT: &str = "latentdb archive";
-const VERSION: u64 = 1;
+/// Version 1 had no alpha, tiling, exif, tags and format of the source.
+const VERSION: u64 = 2;
 
 /// The coding that every archive names. The values are plain in it, and whoever reads it keeps them in a way of its
 /// own; but the first version named the one it had, and refuses other names.
@@ -29,7 +34,7 @@ struct Opening {
     version: u64,
 }
 
-/// Version 1. `FORMAT.md` describes the keys.
+/// Both versions. `FORMAT.md` describes the keys.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Document {
@@ -41,9 +46,17 @@ struct Document {
     latent_shape: [u32; 3],
     latent_space: String,
     coding: String,
+    #[serde(default)]
+    alpha: bool,
     encoder: Option<Encoder>,
     source: Option<File>,
     preparation: String,
+    #[serde(default)]
+    tiling: Option<Tiles>,
+    #[serde(default)]
+    exif: Photograph,
+    #[serde(default)]
+    tags: BTreeMap<String, String>,
     created_ms: u64,
     unknown: Vec<Field>,
     checksum: String,
@@ -61,8 +74,27 @@ struct Encoder {
 #[serde(deny_unknown_fields)]
 struct File {
     name: String,
+    #[serde(default)]
+    format: String,
     bytes: u64,
     blake3: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Tiles {
+    size: u32,
+    overlap: u32,
+}
+
+#[derive(Serialize, Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct Photograph {
+    taken: String,
+    camera: String,
+    orientation: u8,
+    /// Latitude and longitude in degrees.
+    position: Option<[f64; 2]>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -85,6 +117,7 @@ pub(super) fn write(record: &Record) -> Result<Vec<u8>> {
         latent_shape: [shape.channels, shape.height, shape.width],
         latent_space: header.latent_space.clone(),
         coding: CODING.into(),
+        alpha: header.alpha,
         encoder: header.encoder.as_ref().map(|encoder| Encoder {
             name: encoder.name.clone(),
             fingerprint: encoder.fingerprint.map(|bytes| hex(&bytes)),
@@ -92,10 +125,21 @@ pub(super) fn write(record: &Record) -> Result<Vec<u8>> {
         }),
         source: header.source.as_ref().map(|source| File {
             name: source.name.clone(),
+            format: source.format.clone(),
             bytes: source.bytes,
             blake3: hex(&source.blake3),
         }),
         preparation: header.preparation.clone(),
+        tiling: (header.tiling).map(|Tiling { size, overlap }| Tiles { size, overlap }),
+        exif: Photograph {
+            taken: header.exif.taken.clone(),
+            camera: header.exif.camera.clone(),
+            orientation: header.exif.orientation,
+            position: (header.exif.position).map(|place| [place.latitude, place.longitude]),
+        },
+        tags: (header.tags.iter())
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .collect(),
         created_ms: header.created_ms,
         unknown: (header.unknown.iter())
             .map(|(tag, value)| Field {
@@ -103,7 +147,7 @@ pub(super) fn write(record: &Record) -> Result<Vec<u8>> {
                 value: hex(value),
             })
             .collect(),
-        checksum: hex(&checksum(header, &record.latent)),
+        checksum: hex(&checksum(record)),
     };
     let mut json = serde_json::to_vec_pretty(&document).map_err(|e| {
         Error::invalid(format!("record `{}` can't be said in JSON", header.id)).with_source(e)
@@ -119,9 +163,9 @@ pub(super) fn read(name: &str, json: &[u8]) -> Result<(RecordHeader, [u8; 32])> 
         let how = format!("is of the format `{}`", opening.format.escape_debug());
         return Err(refused(name, &format!("{how} instead of `{FORMAT}`")));
     }
-    if opening.version != VERSION {
+    if !(1..=VERSION).contains(&opening.version) {
         let how = format!(
-            "has version {}, this program reads version {VERSION}",
+            "has version {}, this program reads up to version {VERSION}",
             opening.version
         );
         let message = refused(name, &how).to_string();
@@ -169,6 +213,7 @@ impl Document {
         let source = self.source.map(|source| {
             Ok(Source {
                 name: source.name,
+                format: source.format,
                 bytes: source.bytes,
                 blake3: hash("BLAKE3 of the source", &source.blake3)?,
             })
@@ -178,22 +223,36 @@ impl Document {
                 .ok_or_else(|| not_hex("value of an unknown field", &field.value))?;
             Ok((field.tag, value))
         });
+        let mut tags = Tags::default();
+        for (key, value) in &self.tags {
+            tags.set(key, value)?;
+        }
+        let shape = LatentShape {
+            channels,
+            height,
+            width,
+        };
+        let (id, size) = (RecordId::new(self.id)?, (self.width, self.height));
+        let position = |[latitude, longitude]: [f64; 2]| Position {
+            latitude,
+            longitude,
+        };
         let header = RecordHeader {
-            id: RecordId::new(self.id)?,
-            width: self.width,
-            height: self.height,
-            shape: LatentShape {
-                channels,
-                height,
-                width,
+            alpha: self.alpha,
+            tiling: (self.tiling).map(|Tiles { size, overlap }| Tiling { size, overlap }),
+            exif: Exif {
+                taken: self.exif.taken,
+                camera: self.exif.camera,
+                orientation: self.exif.orientation,
+                position: self.exif.position.map(position),
             },
-            latent_space: self.latent_space,
-            coding: Coding::default(),
+            tags,
             encoder: encoder.transpose()?,
             source: source.transpose()?,
             preparation: self.preparation,
             created_ms: self.created_ms,
             unknown: unknown.collect::<Result<_>>()?,
+            ..RecordHeader::new(id, size, shape, &self.latent_space)
         };
         header.check()?;
         // Unknown fields with tags that aren't unknown would come back as something else.
@@ -206,21 +265,22 @@ impl Document {
     }
 }
 
-/// BLAKE3 over the fields of the header and the values, as a record holds them: the one thing in an archive that
-/// notices a changed bit in a value or a number.
-pub(super) fn checksum(header: &RecordHeader, latent: &Latent) -> [u8; 32] {
+/// BLAKE3 over the fields of the header, the values and the alpha, as a record holds them: the one thing in an archive
+/// that notices a changed bit in a value or a number.
+pub(super) fn checksum(record: &Record) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
     let header = RecordHeader {
         coding: HASHED_CODING,
-        ..header.clone()
+        ..record.header.clone()
     };
     hasher.update(&header.to_fields());
     let mut bytes = Vec::with_capacity(2 * HASHED_VALUES);
-    for values in latent.as_slice().chunks(HASHED_VALUES) {
+    for values in record.latent.as_slice().chunks(HASHED_VALUES) {
         bytes.clear();
         bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
         hasher.update(&bytes);
     }
+    hasher.update(record.alpha.as_deref().unwrap_or_default());
     *hasher.finalize().as_bytes()
 }
 

@@ -46,7 +46,7 @@ pub fn write_archive(
         if last.as_ref().is_some_and(|last| *last >= id) {
             return Err(not_ascending(&id, last.as_ref()));
         }
-        check(&record)?;
+        record.check()?;
         let json = document::write(&record)?;
         if json.len() as u64 > MAX_JSON {
             return Err(Error::new(
@@ -69,20 +69,6 @@ pub fn write_archive(
     Ok(count)
 }
 
-/// Refuses what [`Record::to_bytes`] refuses.
-fn check(record: &Record) -> Result<()> {
-    record.header.check()?;
-    if record.header.shape == record.latent.shape() {
-        return Ok(());
-    }
-    Err(Error::invalid(format!(
-        "the header of record `{}` says {} and its latent has the shape {}",
-        record.header.id,
-        record.header.shape,
-        record.latent.shape()
-    )))
-}
-
 fn not_ascending(id: &RecordId, last: Option<&RecordId>) -> Error {
     match last {
         Some(last) if last != id => Error::invalid(format!(
@@ -101,6 +87,7 @@ impl From<Record> for LatentFile {
             latent_space: Some(header.latent_space),
             encoder: header.encoder.map(|encoder| encoder.name),
             size: Some((header.width, header.height)),
+            alpha: record.alpha,
         }
     }
 }
@@ -150,7 +137,7 @@ impl<R: Read> ArchiveReader<R> {
             return Err(refused(&json.name, "is out of place").with_source(cause));
         }
         let record = self.with_latent(header, &json)?;
-        if document::checksum(&record.header, &record.latent) != checksum {
+        if document::checksum(&record) != checksum {
             return Err(Error::corrupted(format!(
                 "record `{}` of the archive fails its checksum",
                 record.header.id
@@ -172,7 +159,8 @@ impl<R: Read> ArchiveReader<R> {
             }
             None => return Err(refused(&json.name, &format!("has no `{name}` after it"))),
         };
-        let limit = header.shape.byte_len() + MAX_TENSOR_HEADER;
+        let alpha = header.alpha_len().unwrap_or_default() as u64;
+        let limit = header.shape.byte_len() + alpha + MAX_TENSOR_HEADER;
         let bytes = self.entries.read(&tensor, limit)?;
         let file = read_latent(&bytes, &format!("the archive's entry `{name}`"))?;
         if file.latent.shape() != header.shape {
@@ -184,6 +172,7 @@ impl<R: Read> ArchiveReader<R> {
         Ok(Record {
             header,
             latent: file.latent,
+            alpha: file.alpha,
         })
     }
 }
@@ -216,6 +205,15 @@ fn check_metadata(name: &str, file: &LatentFile, header: &RecordHeader) -> Resul
     if (width, height) != says {
         let (w, h) = says;
         let how = format!("is of an image of {width}x{height} where its JSON says {w}x{h}");
+        return Err(refused(name, &how));
+    }
+    if file.alpha.is_some() != header.alpha {
+        let (has, says) = if header.alpha {
+            ("no", "some")
+        } else {
+            ("some", "none")
+        };
+        let how = format!("has {has} alpha where its JSON says that there is {says}");
         return Err(refused(name, &how));
     }
     Ok(())

@@ -5,8 +5,10 @@ use proptest::prelude::*;
 use tar::Header;
 
 use super::*;
+use crate::exif::{Exif, Position};
 use crate::latent::{Latent, LatentShape};
-use crate::record::{Coding, EncoderStamp, Source};
+use crate::record::{Coding, EncoderStamp, Source, Tags};
+use crate::tile::Tiling;
 
 pub(super) fn record(id: &str) -> Record {
     let shape = LatentShape {
@@ -26,6 +28,7 @@ pub(super) fn record(id: &str) -> Record {
             shape,
             latent_space: "tiny-1".into(),
             coding: Coding::Fast,
+            alpha: true,
             encoder: Some(EncoderStamp {
                 name: "tiny".into(),
                 fingerprint: Some([7; 32]),
@@ -33,15 +36,38 @@ pub(super) fn record(id: &str) -> Record {
             }),
             source: Some(Source {
                 name: "b \"\\é\u{7f}\n.png".into(),
+                format: "png".into(),
                 bytes: u64::MAX,
                 blake3: [0xa9; 32],
             }),
             preparation: "resize=23x9".into(),
+            tiling: Some(Tiling {
+                size: 512,
+                overlap: 64,
+            }),
+            exif: Exif {
+                taken: "2026-11-22T10:31:05+01:00".into(),
+                camera: "Maker Model 3".into(),
+                orientation: 6,
+                position: Some(Position {
+                    latitude: -33.856_784,
+                    longitude: 151.215_297,
+                }),
+            },
+            tags: tags(),
             created_ms: 1_800_000_000_123,
-            unknown: vec![(0x0777, b"later\0\xff".to_vec()), (0x0009, vec![])],
+            unknown: vec![(0x0777, b"later\0\xff".to_vec()), (0x0100, vec![])],
         },
         latent: Latent::new(shape, bits.map(f16::from_bits).to_vec()).unwrap(),
+        alpha: Some((0..23 * 9).map(|at| at as u8).collect()),
     }
+}
+
+fn tags() -> Tags {
+    let mut tags = Tags::default();
+    tags.set("caption", "two lines\nand \"quotes\"").unwrap();
+    tags.set("stars", "5").unwrap();
+    tags
 }
 
 /// A record of which nothing optional is known.
@@ -49,6 +75,11 @@ fn bare(id: &str) -> Record {
     let mut record = record(id);
     record.header.encoder = None;
     record.header.source = None;
+    record.header.tiling = None;
+    record.header.exif = Exif::default();
+    record.header.tags = Tags::default();
+    record.header.alpha = false;
+    record.alpha = None;
     record.header.preparation.clear();
     record.header.created_ms = 0;
     record.header.unknown.clear();
@@ -263,7 +294,7 @@ proptest! {
         texts in prop::array::uniform3(".{0,20}"),
         numbers: [u64; 2],
         hash: Option<[u8; 32]>,
-        unknown in prop::collection::vec((9u16..0x8000, prop::collection::vec(any::<u8>(), 0..9)), 0..4),
+        unknown in prop::collection::vec((0x20u16..0x8000, prop::collection::vec(any::<u8>(), 0..9)), 0..4),
         bits in prop::collection::vec(any::<u16>(), 12),
     ) {
         prop_assume!(RecordId::new(&*id).is_ok());
@@ -271,7 +302,7 @@ proptest! {
         let mut record = record(&id);
         let header = &mut record.header;
         header.encoder = Some(EncoderStamp { name: "e".into(), fingerprint: hash, computed });
-        header.source = hash.map(|blake3| Source { name, bytes: numbers[0], blake3 });
+        header.source = hash.map(|blake3| Source { name, format: String::new(), bytes: numbers[0], blake3 });
         header.preparation = preparation;
         header.created_ms = numbers[1];
         header.unknown = unknown;

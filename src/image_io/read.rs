@@ -9,6 +9,7 @@ use super::ImageFormat;
 use super::format::known_names;
 use super::inspect::{has_more_frames, jpeg_reaches_its_end, says_srgb};
 use crate::error::{Error, ErrorKind, Result};
+use crate::exif::Exif;
 use crate::pixels::Pixels;
 
 /// How much a file may ask for. Its header is checked against both numbers before its pixels are decoded.
@@ -31,13 +32,15 @@ impl Default for Limits {
 }
 
 /// What reading a file gave.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct ReadImage {
     /// The image, upright.
     pub pixels: Pixels,
     /// The format that the content has, whatever the file is called.
     pub format: ImageFormat,
+    /// What the camera wrote into it.
+    pub exif: Exif,
     /// What the file holds and the pixels don't.
     pub notes: Vec<ImageNote>,
 }
@@ -116,6 +119,7 @@ pub fn read_image(bytes: &[u8], name: &str, limits: &Limits) -> Result<ReadImage
     Ok(ReadImage {
         pixels: Pixels::from_rgb(rgb.width(), rgb.height(), rgb.into_raw())?,
         format,
+        exif: Exif::default(),
         notes,
     })
 }

@@ -2,6 +2,8 @@
 //!
 //! Many programs that train and run the models resize with Pillow: other bytes would give other latents.
 
+use std::borrow::Cow;
+
 use super::Limits;
 use crate::error::{Error, Result};
 use crate::pixels::Pixels;
@@ -28,19 +30,44 @@ impl Resize {
     /// height) has more than 2^28.
     pub fn apply(&self, pixels: &Pixels) -> Result<Pixels> {
         self.check(pixels)?;
-        let mut pixels = if self.center_crop {
+        let pixels = if self.center_crop {
             let (x, y, width, height) = self.crop_box(pixels);
-            pixels.crop(x, y, width, height)?
+            Cow::Owned(pixels.crop(x, y, width, height)?)
         } else {
-            pixels.clone()
+            Cow::Borrowed(pixels)
         };
-        if pixels.width() != self.width {
-            pixels = across(&pixels, self.width)?;
+        let Some(alpha) = pixels.alpha() else {
+            let (colors, _) = pixels.as_rgb().as_chunks::<3>();
+            let colors = self.resized(colors, &pixels);
+            return Pixels::from_rgb(self.width, self.height, colors.into_flattened());
+        };
+        // What is seen less weighs less: colours are resized times their alpha, and divided by it again.
+        let (colors, _) = pixels.as_rgb().as_chunks::<3>();
+        let weighted = colors.iter().zip(alpha).map(|(&[r, g, b], &alpha)| {
+            let [r, g, b] = [r, g, b].map(|value| times(value, alpha));
+            [r, g, b, alpha]
+        });
+        let resized = self.resized(&weighted.collect::<Vec<_>>(), &pixels);
+        let (colors, alpha): (Vec<[u8; 3]>, Vec<u8>) = resized
+            .into_iter()
+            .map(|[r, g, b, alpha]| ([r, g, b].map(|value| divided(value, alpha)), alpha))
+            .unzip();
+        Pixels::from_rgb(self.width, self.height, colors.into_flattened())?.with_alpha(alpha)
+    }
+
+    /// The pixels of `image`, of any number of channels, in the new size.
+    fn resized<const N: usize>(&self, pixels: &[[u8; N]], image: &Pixels) -> Vec<[u8; N]> {
+        let (width, height) = (image.width(), image.height());
+        let across = if width == self.width {
+            Cow::Borrowed(pixels)
+        } else {
+            Cow::Owned(across(pixels, width, self.width))
+        };
+        if height == self.height {
+            across.into_owned()
+        } else {
+            down(&across, self.width as usize, height, self.height)
         }
-        if pixels.height() != self.height {
-            pixels = down(&pixels, self.height)?;
-        }
-        Ok(pixels)
     }
 
     fn check(&self, pixels: &Pixels) -> Result<()> {
@@ -124,39 +151,52 @@ fn taps(from: u32, to: u32) -> Vec<Taps> {
     (0..to).map(tap).collect()
 }
 
-fn across(pixels: &Pixels, width: u32) -> Result<Pixels> {
-    let taps = taps(pixels.width(), width);
-    let mut rgb = Vec::with_capacity(taps.len() * pixels.height() as usize * 3);
-    for row in pixels.as_rgb().chunks_exact(pixels.width() as usize * 3) {
-        let (row, _) = row.as_chunks::<3>();
-        for Taps { start, weights } in &taps {
-            let mut sums = [HALF; 3];
+fn across<const N: usize>(pixels: &[[u8; N]], from: u32, to: u32) -> Vec<[u8; N]> {
+    let taps = taps(from, to);
+    let rows = pixels.chunks_exact(from as usize);
+    let resized = rows.flat_map(|row| {
+        taps.iter().map(|Taps { start, weights }| {
+            let mut sums = [HALF; N];
             for (pixel, weight) in row[*start..].iter().zip(weights) {
                 for (sum, value) in sums.iter_mut().zip(pixel) {
                     *sum += i32::from(*value) * weight;
                 }
             }
-            rgb.extend(sums.map(to_level));
-        }
-    }
-    Pixels::from_rgb(width, pixels.height(), rgb)
+            sums.map(to_level)
+        })
+    });
+    resized.collect()
 }
 
-fn down(pixels: &Pixels, height: u32) -> Result<Pixels> {
-    let row = pixels.width() as usize * 3;
-    let mut rgb = Vec::with_capacity(row * height as usize);
-    let mut sums = vec![HALF; row];
-    for Taps { start, weights } in taps(pixels.height(), height) {
-        let rows = pixels.as_rgb()[start * row..].chunks_exact(row);
-        for (line, weight) in rows.zip(weights) {
-            for (sum, value) in sums.iter_mut().zip(line) {
+fn down<const N: usize>(pixels: &[[u8; N]], width: usize, from: u32, to: u32) -> Vec<[u8; N]> {
+    let mut resized = Vec::with_capacity(width * to as usize);
+    let mut sums = vec![[HALF; N]; width];
+    for Taps { start, weights } in taps(from, to) {
+        let rows = pixels[start * width..].chunks_exact(width);
+        for (row, weight) in rows.zip(weights) {
+            let values = row.as_flattened().iter();
+            for (sum, value) in sums.as_flattened_mut().iter_mut().zip(values) {
                 *sum += i32::from(*value) * weight;
             }
         }
-        rgb.extend(sums.iter().map(|&sum| to_level(sum)));
-        sums.fill(HALF);
+        resized.extend(sums.iter().map(|sums| sums.map(to_level)));
+        sums.fill([HALF; N]);
     }
-    Pixels::from_rgb(pixels.width(), height, rgb)
+    resized
+}
+
+/// `value * alpha / 255`, to the nearest, as Pillow computes it.
+fn times(value: u8, alpha: u8) -> u8 {
+    let product = u32::from(value) * u32::from(alpha) + 128;
+    (((product >> 8) + product) >> 8) as u8
+}
+
+/// `value * 255 / alpha`, rounded down, as Pillow computes it.
+fn divided(value: u8, alpha: u8) -> u8 {
+    match alpha {
+        0 | 255 => value,
+        _ => (u32::from(value) * 255 / u32::from(alpha)).min(255) as u8,
+    }
 }
 
 #[cfg(test)]
@@ -202,6 +242,30 @@ mod tests {
             let found = resized(&formula(width, height), to_width, to_height, false);
             assert_eq!(found.as_rgb(), expected, "{width}x{height}");
         }
+    }
+
+    #[test]
+    fn with_alpha_the_bytes_are_pillows_too() {
+        let alpha = |width: u32, height: u32| {
+            let row = |y: u32| (0..width).map(move |x| (x * 97 + y * 53) as u8);
+            formula(width, height)
+                .with_alpha((0..height).flat_map(row).collect())
+                .unwrap()
+        };
+        let found = resized(&alpha(7, 5), 3, 2, false);
+        let colors = [
+            22, 84, 157, 94, 155, 144, 151, 167, 101, 52, 116, 184, 155, 191, 95, 111, 138, 172,
+        ];
+        assert_eq!(found.as_rgb(), colors);
+        assert_eq!(found.alpha(), Some(&[112, 138, 126, 112, 141, 133][..]));
+        let found = resized(&alpha(3, 2), 4, 3, false);
+        let colors = [
+            0, 0, 0, 5, 60, 120, 16, 78, 137, 26, 87, 147, 10, 74, 138, 15, 75, 135, 30, 91, 151,
+            41, 102, 163, 10, 70, 135, 18, 81, 141, 39, 100, 161, 53, 114, 176,
+        ];
+        assert_eq!(found.as_rgb(), colors);
+        let levels = [0, 51, 137, 196, 24, 81, 167, 226, 51, 110, 196, 255];
+        assert_eq!(found.alpha(), Some(&levels[..]));
     }
 
     /// Pillow's crop at (w - 5) / 2 rounded down, then its resize: two columns are cut from a width of 7, three

@@ -17,8 +17,9 @@ use crate::latent::{Latent, LatentShape};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LatentFormat {
-    /// Hugging Face's safetensors: one tensor `latent`, F16, `[channels, height, width]`, and the metadata
-    /// `latent_space`, `encoder`, `width` and `height`, each where known.
+    /// Hugging Face's safetensors: a tensor `latent`, F16, `[channels, height, width]`, where the image has alpha a
+    /// tensor `alpha`, U8, `[image height, image width]`, and the metadata `latent_space`, `encoder`, `width` and
+    /// `height`, each where known.
     Safetensors,
     /// `NumPy`'s npy, version 1.0: `<f2`, C order, `(channels, height, width)`. It holds the values alone.
     Npy,
@@ -67,12 +68,15 @@ pub struct LatentFile {
     pub encoder: Option<String>,
     /// Width and height of the original image, in pixels; each at least 1.
     pub size: Option<(u32, u32)>,
+    /// The alpha of the image, a byte a pixel, rows from the top. It takes a size to be kept.
+    pub alpha: Option<Vec<u8>>,
 }
 
 /// Reads a latent file. Which format it has is found in the content; `name` is for messages.
 ///
 /// Values are f16 or f32, in safetensors also bf16, of shape `[channels, height, width]` or
-/// `[1, channels, height, width]`, and are rounded to f16. A safetensors file holds one tensor, of any name.
+/// `[1, channels, height, width]`, and are rounded to f16. A safetensors file holds one tensor, of any name, and none
+/// or one beside it that is called `alpha`.
 ///
 /// # Errors
 /// `InvalidInput` if the bytes are no such file, or a value is not finite or too large for f16; the sources say
@@ -96,6 +100,9 @@ pub fn write_latent(file: &LatentFile, format: LatentFormat) -> Result<Vec<u8>> 
     if let Some((width, height)) = file.size {
         check_size(width, height)?;
     }
+    if let Some(alpha) = &file.alpha {
+        check_alpha(file.size, alpha.len())?;
+    }
     Ok(match format {
         LatentFormat::Safetensors => safetensors::write(file),
         LatentFormat::Npy => npy::write(&file.latent),
@@ -109,6 +116,18 @@ fn check_size(width: u32, height: u32) -> Result<()> {
         )));
     }
     Ok(())
+}
+
+/// Refuses alpha that isn't that of an image of `size`.
+fn check_alpha(size: Option<(u32, u32)>, bytes: usize) -> Result<()> {
+    let (width, height) =
+        size.ok_or_else(|| Error::invalid("alpha needs the size of its image"))?;
+    if u64::from(width) * u64::from(height) == bytes as u64 {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "the alpha of {width}x{height} pixels can't be made of {bytes} bytes"
+    )))
 }
 
 /// How values lie in a file: always little-endian.
@@ -208,6 +227,7 @@ mod tests {
             latent_space: Some("sd-v1".into()),
             encoder: Some("tiny".into()),
             size: Some((23, 16)),
+            alpha: Some((0..23 * 16).map(|at| at as u8).collect()),
         }
     }
 
@@ -228,8 +248,8 @@ mod tests {
         let read = read_latent(&bytes, "a").unwrap();
         assert_eq!(read.latent, file().latent);
         assert_eq!(
-            (read.latent_space, read.encoder, read.size),
-            (None, None, None)
+            (read.latent_space, read.encoder, read.size, read.alpha),
+            (None, None, None, None)
         );
     }
 

@@ -41,6 +41,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<LatentFile> {
         latent_space: None,
         encoder: None,
         size: None,
+        alpha: None,
     })
 }
 

@@ -5,8 +5,11 @@
 use safetensors::{Dtype, SafeTensors};
 use serde_json::{Map, Value, json};
 
-use super::{Element, LatentFile, check_size, le_bytes, parse};
+use super::{Element, LatentFile, check_alpha, check_size, le_bytes, parse};
 use crate::error::{Error, Result};
+
+/// The tensor that may be there beside the latent.
+const ALPHA: &str = "alpha";
 
 /// More tensor names than these are not listed in a message.
 const LISTED: usize = 5;
@@ -18,6 +21,9 @@ pub(super) fn read(bytes: &[u8]) -> Result<LatentFile> {
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(damaged)?;
 
     let mut names = tensors.names();
+    if names.len() == 2 {
+        names.retain(|name| *name != ALPHA);
+    }
     let [name] = names[..] else {
         names.sort_unstable();
         let more = if names.len() > LISTED { ", ..." } else { "" };
@@ -48,11 +54,27 @@ pub(super) fn read(bytes: &[u8]) -> Result<LatentFile> {
             ));
         }
     };
+    let alpha = match tensors.tensor(ALPHA) {
+        Ok(alpha) if name != ALPHA => {
+            let (dtype, bytes) = (alpha.dtype(), alpha.data().len());
+            let shape = size.map(|(width, height)| [height as usize, width as usize]);
+            if dtype != Dtype::U8 || shape.is_some_and(|shape| alpha.shape() != shape) {
+                return Err(Error::invalid(format!(
+                    "the tensor `{ALPHA}` is {dtype} of the shape {:?}, and not U8 of the height and width of the image",
+                    alpha.shape()
+                )));
+            }
+            check_alpha(size, bytes)?;
+            Some(alpha.data().to_vec())
+        }
+        _ => None,
+    };
     Ok(LatentFile {
         latent: parse(tensor.shape(), element, tensor.data())?,
         latent_space: metadata("latent_space"),
         encoder: metadata("encoder"),
         size,
+        alpha,
     })
 }
 
@@ -79,7 +101,7 @@ pub(super) fn write(file: &LatentFile) -> Vec<u8> {
     .collect();
 
     let shape = file.latent.shape();
-    let header = json!({
+    let mut header = json!({
         "__metadata__": metadata,
         "latent": {
             "dtype": "F16",
@@ -87,6 +109,14 @@ pub(super) fn write(file: &LatentFile) -> Vec<u8> {
             "data_offsets": [0, shape.byte_len()],
         },
     });
+    let alpha = file.alpha.as_deref().unwrap_or_default();
+    if !alpha.is_empty() {
+        header[ALPHA] = json!({
+            "dtype": "U8",
+            "shape": [height, width],
+            "data_offsets": [shape.byte_len(), shape.byte_len() + alpha.len() as u64],
+        });
+    }
     let mut header = header.to_string();
     while !header.len().is_multiple_of(8) {
         header.push(' ');
@@ -94,6 +124,7 @@ pub(super) fn write(file: &LatentFile) -> Vec<u8> {
     let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
     bytes.extend(header.into_bytes());
     bytes.extend(le_bytes(&file.latent));
+    bytes.extend_from_slice(alpha);
     bytes
 }
 
@@ -141,11 +172,20 @@ mod tests {
             header.trim_end(),
             concat!(
                 r#"{"__metadata__":{"latent_space":"sd-v1","encoder":"tiny","width":"23","height":"16"},"#,
-                r#""latent":{"dtype":"F16","shape":[2,2,3],"data_offsets":[0,24]}}"#
+                r#""latent":{"dtype":"F16","shape":[2,2,3],"data_offsets":[0,24]},"#,
+                r#""alpha":{"dtype":"U8","shape":[16,23],"data_offsets":[24,392]}}"#
             )
         );
         assert_eq!(header.len() % 8, 0);
-        assert_eq!(data.len(), 24);
+        assert_eq!(data.len(), 24 + 16 * 23);
+        let written = write_latent(
+            &LatentFile {
+                alpha: None,
+                ..file()
+            },
+            LatentFormat::Safetensors,
+        );
+        assert!(!String::from_utf8_lossy(&written.unwrap()).contains("alpha"));
     }
 
     #[test]
@@ -154,6 +194,7 @@ mod tests {
             latent_space: None,
             encoder: None,
             size: None,
+            alpha: None,
             ..file()
         };
         let written = write_latent(&file, LatentFormat::Safetensors).unwrap();

@@ -5,9 +5,12 @@
 
 use super::coding::Coding;
 use super::id::RecordId;
+use super::tags::Tags;
 use crate::error::{Error, Result};
+use crate::exif::{Exif, Position};
 use crate::fields::{self, REQUIRED};
 use crate::latent::LatentShape;
+use crate::tile::Tiling;
 
 /// The longest name of an encoder or a latent space, in bytes: both stand in the facts of every
 /// listing, which are at most 256 bytes.
@@ -47,6 +50,8 @@ impl std::fmt::Display for EncoderStamp {
 pub struct Source {
     /// File name without its folder.
     pub name: String,
+    /// The format that the content has, such as `jpeg`; empty if not known.
+    pub format: String,
     /// Size of the file in bytes.
     pub bytes: u64,
     /// BLAKE3 of the file's bytes.
@@ -54,7 +59,7 @@ pub struct Source {
 }
 
 /// Everything a record knows beside the values of its latent.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct RecordHeader {
     /// The record's id.
     pub id: RecordId,
@@ -68,6 +73,8 @@ pub struct RecordHeader {
     pub latent_space: String,
     /// How the values are kept.
     pub coding: Coding,
+    /// Whether the image has alpha, which is kept without loss beside the latent.
+    pub alpha: bool,
     /// Which encoder made the latent, where that is known.
     pub encoder: Option<EncoderStamp>,
     /// The file the image came from, where there was one.
@@ -75,6 +82,12 @@ pub struct RecordHeader {
     /// What was done to the image before it was encoded, such as `resize=512x512 center-crop`;
     /// empty if nothing was.
     pub preparation: String,
+    /// The tiles the image was encoded in; `None` if it was encoded at once.
+    pub tiling: Option<Tiling>,
+    /// What the camera wrote into the source.
+    pub exif: Exif,
+    /// What the user says of the image.
+    pub tags: Tags,
     /// When the record was made, in milliseconds since 1970-01-01 UTC.
     pub created_ms: u64,
     /// Optional fields of a later version, kept as they are.
@@ -89,6 +102,7 @@ mod tag {
     pub(super) const LATENT_SHAPE: u16 = REQUIRED | 3;
     pub(super) const LATENT_SPACE: u16 = REQUIRED | 4;
     pub(super) const CODING: u16 = REQUIRED | 5;
+    pub(super) const ALPHA: u16 = REQUIRED | 6;
     pub(super) const ENCODER_NAME: u16 = 1;
     pub(super) const ENCODER_FINGERPRINT: u16 = 2;
     pub(super) const COMPUTED: u16 = 3;
@@ -97,11 +111,65 @@ mod tag {
     pub(super) const SOURCE_BLAKE3: u16 = 6;
     pub(super) const PREPARATION: u16 = 7;
     pub(super) const CREATED_MS: u16 = 8;
+    pub(super) const SOURCE_FORMAT: u16 = 9;
+    pub(super) const TILING: u16 = 10;
+    pub(super) const TAKEN: u16 = 11;
+    pub(super) const CAMERA: u16 = 12;
+    pub(super) const ORIENTATION: u16 = 13;
+    pub(super) const POSITION: u16 = 14;
+    pub(super) const TAG: u16 = 15;
 }
 
 impl RecordHeader {
-    /// Refuses names that a listing could not show.
+    /// A header that says what it must of an image of `size` (width and height in pixels), and nothing else.
+    pub fn new(id: RecordId, size: (u32, u32), shape: LatentShape, latent_space: &str) -> Self {
+        Self {
+            id,
+            width: size.0,
+            height: size.1,
+            shape,
+            latent_space: latent_space.to_owned(),
+            coding: Coding::default(),
+            alpha: false,
+            encoder: None,
+            source: None,
+            preparation: String::new(),
+            tiling: None,
+            exif: Exif::default(),
+            tags: Tags::default(),
+            created_ms: 0,
+            unknown: Vec::new(),
+        }
+    }
+
+    /// Bytes of the image's alpha, if it has any.
+    pub(crate) fn alpha_len(&self) -> Option<usize> {
+        self.alpha
+            .then(|| self.width as usize * self.height as usize)
+    }
+
+    /// Refuses names that a listing could not show, and values that can't be.
     pub(crate) fn check(&self) -> Result<()> {
+        let Exif {
+            orientation,
+            position,
+            ..
+        } = &self.exif;
+        if *orientation > 8 {
+            return Err(Error::invalid(format!(
+                "there is no orientation {orientation}"
+            )));
+        }
+        if let Some(Position {
+            latitude,
+            longitude,
+        }) = position
+            && !(latitude.abs() <= 90.0 && longitude.abs() <= 180.0)
+        {
+            return Err(Error::invalid(format!(
+                "there is no place at {latitude}, {longitude}"
+            )));
+        }
         let encoder = self.encoder.as_ref().map(|e| ("encoder", &e.name));
         for (what, name) in [("latent space", &self.latent_space)]
             .into_iter()
@@ -131,10 +199,38 @@ impl RecordHeader {
         }
         push_text(&mut out, tag::PREPARATION, &self.preparation);
         fields::push(&mut out, tag::CREATED_MS, &self.created_ms.to_le_bytes());
+        self.push_picture(&mut out);
         for (tag, value) in &self.unknown {
             fields::push(&mut out, *tag, value);
         }
         out
+    }
+
+    /// What came after version 1 of archives, whose checksum is over the fields before these.
+    fn push_picture(&self, out: &mut Vec<u8>) {
+        if let Some(source) = &self.source {
+            push_text(out, tag::SOURCE_FORMAT, &source.format);
+        }
+        if let Some(Tiling { size, overlap }) = self.tiling {
+            let sides = [size, overlap].map(u32::to_le_bytes);
+            fields::push(out, tag::TILING, sides.as_flattened());
+        }
+        push_text(out, tag::TAKEN, &self.exif.taken);
+        push_text(out, tag::CAMERA, &self.exif.camera);
+        if self.exif.orientation != 0 {
+            fields::push(out, tag::ORIENTATION, &[self.exif.orientation]);
+        }
+        if let Some(Position {
+            latitude,
+            longitude,
+        }) = self.exif.position
+        {
+            let degrees = [latitude, longitude].map(f64::to_le_bytes);
+            fields::push(out, tag::POSITION, degrees.as_flattened());
+        }
+        for (key, value) in self.tags.iter() {
+            fields::push(out, tag::TAG, format!("{key}={value}").as_bytes());
+        }
     }
 
     /// The fields that a listing shows without reading the record: at most 256 bytes.
@@ -164,6 +260,9 @@ impl RecordHeader {
         }
         if let Some(source) = &self.source {
             fields::push(out, tag::SOURCE_BYTES, &source.bytes.to_le_bytes());
+        }
+        if self.alpha {
+            fields::push(out, tag::ALPHA, &[]);
         }
     }
 
@@ -202,13 +301,18 @@ struct Raw {
     shape: Option<[u32; 3]>,
     latent_space: Option<String>,
     coding: Option<Coding>,
+    alpha: bool,
     encoder_name: Option<String>,
     fingerprint: Option<[u8; 32]>,
     computed: String,
     source_name: String,
     source_bytes: Option<u64>,
     source_blake3: Option<[u8; 32]>,
+    source_format: String,
     preparation: String,
+    tiling: Option<[u32; 2]>,
+    exif: Exif,
+    tags: Tags,
     created_ms: u64,
     unknown: Vec<(u16, Vec<u8>)>,
 }
@@ -237,6 +341,10 @@ impl Raw {
                 let [coding] = fields::array("coding", value)?;
                 self.coding = Some(Coding::from_tag(coding)?);
             }
+            tag::ALPHA => {
+                let [] = fields::array("alpha", value)?;
+                self.alpha = true;
+            }
             tag::ENCODER_NAME => self.encoder_name = Some(fields::text("encoder", value)?),
             tag::ENCODER_FINGERPRINT => {
                 self.fingerprint = Some(fields::array("fingerprint", value)?);
@@ -254,6 +362,13 @@ impl Raw {
             tag::CREATED_MS => {
                 self.created_ms = u64::from_le_bytes(fields::array("created", value)?);
             }
+            tag::SOURCE_FORMAT => self.source_format = fields::text("source format", value)?,
+            tag::TILING => self.tiling = Some(fields::u32s("tiling", value)?),
+            tag::TAKEN => self.exif.taken = fields::text("date taken", value)?,
+            tag::CAMERA => self.exif.camera = fields::text("camera", value)?,
+            tag::ORIENTATION => [self.exif.orientation] = fields::array("orientation", value)?,
+            tag::POSITION => self.exif.position = Some(position(value)?),
+            tag::TAG => self.tags.read(&fields::text("tag", value)?)?,
             _ if tag & REQUIRED != 0 => {
                 return Err(fields::unknown_required("the record's header", tag));
             }
@@ -273,6 +388,7 @@ impl Raw {
         });
         let source = self.source_bytes.map(|bytes| Source {
             name: self.source_name,
+            format: self.source_format,
             bytes,
             blake3: self.source_blake3.unwrap_or_default(),
         });
@@ -287,9 +403,13 @@ impl Raw {
             },
             latent_space: self.latent_space.ok_or_else(|| missing("latent space"))?,
             coding: self.coding.ok_or_else(|| missing("coding"))?,
+            alpha: self.alpha,
             encoder,
             source,
             preparation: self.preparation,
+            tiling: self.tiling.map(|[size, overlap]| Tiling { size, overlap }),
+            exif: self.exif,
+            tags: self.tags,
             created_ms: self.created_ms,
             unknown: self.unknown,
         };
@@ -297,4 +417,17 @@ impl Raw {
         header.check().map_err(contradiction)?;
         Ok(header)
     }
+}
+
+fn position(value: &[u8]) -> Result<Position> {
+    let bytes: [u8; 16] = fields::array("position", value)?;
+    let [latitude, longitude] = [0, 8].map(|at| {
+        let mut degrees = [0; 8];
+        degrees.copy_from_slice(&bytes[at..at + 8]);
+        f64::from_le_bytes(degrees)
+    });
+    Ok(Position {
+        latitude,
+        longitude,
+    })
 }

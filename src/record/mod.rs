@@ -7,6 +7,7 @@
 mod coding;
 mod header;
 mod id;
+mod tags;
 
 use twox_hash::XxHash3_64;
 
@@ -14,6 +15,7 @@ pub use coding::Coding;
 pub(crate) use header::check_name;
 pub use header::{EncoderStamp, RecordHeader, Source};
 pub use id::RecordId;
+pub use tags::Tags;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::latent::Latent;
@@ -25,12 +27,20 @@ const PREFIX: usize = 20;
 const CHECKSUM_BYTES: usize = 8;
 
 /// A latent and what is known of it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Record {
     /// Everything beside the values.
     pub header: RecordHeader,
     /// The values.
     pub latent: Latent,
+    /// The alpha of the image, a byte a pixel, rows from the top; there if and only if `header.alpha` says so.
+    pub alpha: Option<Vec<u8>>,
+}
+
+impl std::fmt::Debug for Record {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Record({:?}, {:?})", self.header, self.latent)
+    }
 }
 
 impl Record {
@@ -39,16 +49,14 @@ impl Record {
     /// # Errors
     /// `InvalidInput` if a name in the header is too long, or shape and latent disagree.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
-        self.header.check()?;
-        if self.header.shape != self.latent.shape() {
-            return Err(Error::invalid(format!(
-                "the header says {} and the latent has the shape {}",
-                self.header.shape,
-                self.latent.shape()
-            )));
-        }
+        self.check()?;
         let header = self.header.to_fields();
-        let payload = coding::compress(&self.latent, self.header.coding)?;
+        let mut payload = coding::compress(&self.latent, self.header.coding)?;
+        if let Some(alpha) = &self.alpha {
+            let alpha = coding::alpha::compress(alpha, self.header.width as usize)?;
+            payload.extend_from_slice(&alpha);
+            payload.extend_from_slice(&coding::length(alpha.len())?);
+        }
         let mut out = Vec::with_capacity(PREFIX + header.len() + payload.len() + CHECKSUM_BYTES);
         out.extend_from_slice(&MAGIC);
         out.extend_from_slice(&VERSION.to_le_bytes());
@@ -59,6 +67,35 @@ impl Record {
         out.extend_from_slice(&payload);
         out.extend_from_slice(&XxHash3_64::oneshot(&out).to_le_bytes());
         Ok(out)
+    }
+
+    /// Refuses a header that can't be, and one that isn't that of the latent and the alpha.
+    ///
+    /// # Errors
+    /// `InvalidInput`, with the id.
+    pub(crate) fn check(&self) -> Result<()> {
+        let header = &self.header;
+        header.check()?;
+        let wrong = |what: String| {
+            Err(Error::invalid(format!(
+                "the header of record `{}` says {what}",
+                header.id
+            )))
+        };
+        if header.shape != self.latent.shape() {
+            let (said, found) = (header.shape, self.latent.shape());
+            return wrong(format!("{said}, and its latent has the shape {found}"));
+        }
+        let (said, found) = (header.alpha_len(), self.alpha.as_ref().map(Vec::len));
+        if said != found {
+            let bytes = |length: Option<usize>| length.unwrap_or_default();
+            return wrong(format!(
+                "{} bytes of alpha, and there are {}",
+                bytes(said),
+                bytes(found)
+            ));
+        }
+        Ok(())
     }
 
     /// The record that was written as `bytes`.
@@ -78,9 +115,33 @@ impl Record {
 
     fn of_parts((header, payload): (&[u8], &[u8])) -> Result<Self> {
         let header = RecordHeader::from_fields(header)?;
+        let (payload, alpha) = match header.alpha_len() {
+            Some(length) => {
+                let (latent, alpha) = split_alpha(payload)?;
+                let width = header.width as usize;
+                (
+                    latent,
+                    Some(coding::alpha::decompress(alpha, width, length)?),
+                )
+            }
+            None => (payload, None),
+        };
         let latent = coding::decompress(header.shape, header.coding, payload)?;
-        Ok(Self { header, latent })
+        Ok(Self {
+            header,
+            latent,
+            alpha,
+        })
     }
+}
+
+/// The payload of a latent, and that of the alpha behind it, whose length comes last.
+fn split_alpha(payload: &[u8]) -> Result<(&[u8], &[u8])> {
+    let damaged = || Error::corrupted("the record's alpha is longer than its payload");
+    let (rest, length) = payload.split_last_chunk().ok_or_else(damaged)?;
+    let length = u32::from_le_bytes(*length) as usize;
+    let latent = rest.len().checked_sub(length).ok_or_else(damaged)?;
+    Ok(rest.split_at(latent))
 }
 
 impl RecordHeader {

@@ -3,8 +3,10 @@
 use half::f16;
 
 use super::*;
+use crate::exif::{Exif, Position};
 use crate::fields::{self, REQUIRED};
 use crate::latent::LatentShape;
+use crate::tile::Tiling;
 
 fn record() -> Record {
     let shape = LatentShape {
@@ -21,6 +23,7 @@ fn record() -> Record {
             shape,
             latent_space: "tiny-1".into(),
             coding: Coding::Fast,
+            alpha: true,
             encoder: Some(EncoderStamp {
                 name: "tiny".into(),
                 fingerprint: Some([7; 32]),
@@ -28,15 +31,38 @@ fn record() -> Record {
             }),
             source: Some(Source {
                 name: "b.png".into(),
+                format: "png".into(),
                 bytes: 1234,
                 blake3: [9; 32],
             }),
             preparation: "resize=23x9".into(),
+            tiling: Some(Tiling {
+                size: 512,
+                overlap: 64,
+            }),
+            exif: Exif {
+                taken: "2026-11-22T10:31:05+01:00".into(),
+                camera: "Maker Model 3".into(),
+                orientation: 6,
+                position: Some(Position {
+                    latitude: -33.856_784,
+                    longitude: 151.215_297,
+                }),
+            },
+            tags: tags(),
             created_ms: 1_800_000_000_000,
             unknown: vec![],
         },
         latent: Latent::new(shape, values.collect()).unwrap(),
+        alpha: Some((0..23 * 9).map(|at| at as u8).collect()),
     }
+}
+
+fn tags() -> Tags {
+    let mut tags = Tags::default();
+    tags.set("caption", "two lines\nand = signs").unwrap();
+    tags.set("stars", "5").unwrap();
+    tags
 }
 
 /// The same bytes with another header, under a checksum that fits.
@@ -63,6 +89,11 @@ fn a_record_comes_back_as_it_was() {
     );
     record.header.encoder = None;
     record.header.source = None;
+    record.header.tiling = None;
+    record.header.exif = Exif::default();
+    record.header.tags = Tags::default();
+    record.header.alpha = false;
+    record.alpha = None;
     record.header.preparation.clear();
     assert_eq!(
         Record::from_bytes(&record.to_bytes().unwrap()).unwrap(),

@@ -21,14 +21,11 @@ pub(crate) fn latent(n: u32) -> ForeignLatent {
         height: 3,
         width: 5,
     };
-    ForeignLatent {
-        latent: Latent::new(shape, vec![f16::from_f32(n as f32); 60]).unwrap(),
-        latent_space: "tiny-1".into(),
-        encoder: None,
-        width: 40,
-        height: 24,
-        source: None,
-    }
+    ForeignLatent::new(
+        Latent::new(shape, vec![f16::from_f32(n as f32); 60]).unwrap(),
+        "tiny-1",
+        (40, 24),
+    )
 }
 
 /// Flips a bit in the `version`-th record, counted from 1, that was put under `id`.

@@ -136,13 +136,10 @@ pub fn field(shape: LatentShape, seed: u64) -> Result<Latent> {
 pub fn record(id: &str, latent: Latent) -> Result<Record> {
     let shape = latent.shape();
     let db = Database::over(Store::new(MemoryBackend::new()));
+    let size = (shape.width * 8, shape.height * 8);
     let latent = ForeignLatent {
-        latent,
-        latent_space: "sd-v1".into(),
         encoder: Some("sd-vae-ft-mse".into()),
-        width: shape.width * 8,
-        height: shape.height * 8,
-        source: None,
+        ..ForeignLatent::new(latent, "sd-v1", size)
     };
     db.put_latent(id, latent, false)?;
     Ok(db.store().get(&RecordId::new(id)?)?)

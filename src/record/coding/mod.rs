@@ -3,6 +3,7 @@
 //! Invariant: every finite f16 comes back with the same 16 bits, and no payload is more than 1 %
 //! (plus a few bytes) larger than the raw values. The only user of `zstd`.
 
+pub(super) mod alpha;
 mod pairs;
 mod planes;
 
@@ -123,7 +124,7 @@ fn damaged() -> Error {
 }
 
 /// `length` as a payload has it.
-fn length(length: usize) -> Result<[u8; 4]> {
+pub(super) fn length(length: usize) -> Result<[u8; 4]> {
     let length = u32::try_from(length);
     let length = length.map_err(|_| Error::invalid("the latent is too large for one record"))?;
     Ok(length.to_le_bytes())

@@ -7,10 +7,10 @@ use clap::ValueHint;
 use latentdb::half::f16;
 use latentdb::{
     Database, Error, ErrorKind, ForeignLatent, Latent, LatentFile, PutOptions, RecordId, Resize,
-    Stored, read_image, read_latent, source_of,
+    Stored, Tags, read_image, read_latent, source_of,
 };
 
-use crate::args::parse_id;
+use crate::args::{ImageLimits, parse_id, parse_tag};
 use crate::context::{Context, file_name};
 use crate::output;
 use crate::progress::with_spinner;
@@ -25,6 +25,7 @@ use crate::report::Failure;
 Examples:
   latentdb put cat cat.jpg
   latentdb put cat cat.jpg --replace --resize 512x512 --center-crop
+  latentdb put cat cat.jpg --tag album=pets --tag stars=5
   curl -s https://example.org/cat.jpg | latentdb put cat -
   latentdb put cat --latent cat.safetensors
   latentdb put cat --latent cat.npy --latent-space sd-v1 --size 768x512")]
@@ -59,6 +60,25 @@ pub(crate) struct Put {
     /// --latent is scaled for a diffusion model; undo that with the factors of its latent space
     #[arg(long, requires = "latent")]
     scaled: bool,
+    /// Say something of the image, for `info` and `ls --where`; may be given several times
+    #[arg(long = "tag", value_name = "KEY=VALUE", value_parser = parse_tag)]
+    tags: Vec<(String, String)>,
+    /// Keep the place where the picture was taken, if the file says it
+    #[arg(long, conflicts_with = "latent")]
+    keep_gps: bool,
+    #[command(flatten)]
+    limits: ImageLimits,
+}
+
+impl Put {
+    fn tags(&self) -> Result<Tags, Failure> {
+        let mut tags = Tags::default();
+        for (key, value) in &self.tags {
+            tags.set(key, value)
+                .map_err(|e| Failure::Usage(e.to_string()))?;
+        }
+        Ok(tags)
+    }
 }
 
 fn parse_size(text: &str) -> Result<(u32, u32), String> {
@@ -111,7 +131,9 @@ fn put_image(context: &Context, command: &Put, file: &Path) -> Result<Stored, Fa
             height,
             center_crop: command.center_crop,
         }),
-        ..PutOptions::default()
+        limits: command.limits.limits(),
+        tags: command.tags()?,
+        keep_position: command.keep_gps,
     };
     // What can fail without a store fails before one is made.
     if let Some(encoder) = &options.encoder {
@@ -145,6 +167,7 @@ fn put_latent(context: &Context, command: &Put, file: &Path) -> Result<Stored, F
         latent_space,
         encoder,
         size,
+        alpha,
     } = read_latent(&bytes, &name)?;
     let needed = |what: &str, flag: &str| {
         Failure::Usage(format!(
@@ -172,6 +195,8 @@ fn put_latent(context: &Context, command: &Put, file: &Path) -> Result<Stored, F
         width,
         height,
         source: Some(source_of(&bytes, &name)),
+        alpha,
+        tags: command.tags()?,
     };
     let database: Database = context.open_or_create()?;
     Ok(database.put_latent(command.id.as_str(), latent, command.replace)?)

@@ -1,12 +1,17 @@
-//! RGB pixels of 8 bits, row by row, and the padding that lets a model see whole cells.
+//! RGB pixels of 8 bits, row by row, with alpha where there is any, and the padding that lets a model see whole
+//! cells.
 //!
-//! Invariant: `data.len() == width * height * 3`, and neither side is zero.
+//! Invariant: `data.len() == width * height * 3`, neither side is zero, and alpha is there only if a pixel of it is
+//! not opaque.
+
+mod fill;
 
 use std::borrow::Cow;
 
 use crate::error::{Error, Result};
 
-/// An RGB image: 8 bits a channel, interleaved, rows from the top, sRGB.
+/// An RGB image: 8 bits a channel, interleaved, rows from the top, sRGB; with straight alpha of 8 bits where a pixel
+/// is not opaque.
 ///
 /// Sides are from 1 to 2^32 - 1 pixels; what is read from files is limited further by
 /// [`Limits`](crate::Limits).
@@ -15,6 +20,7 @@ pub struct Pixels {
     width: u32,
     height: u32,
     data: Vec<u8>,
+    alpha: Option<Vec<u8>>,
 }
 
 impl Pixels {
@@ -36,7 +42,27 @@ impl Pixels {
             width,
             height,
             data,
+            alpha: None,
         })
+    }
+
+    /// The same colours with `alpha`, a byte a pixel: 0 is transparent, 255 opaque. Where all are opaque there is no
+    /// alpha.
+    ///
+    /// # Errors
+    /// `InvalidInput` if the number of bytes is not `width * height`.
+    pub fn with_alpha(mut self, alpha: Vec<u8>) -> Result<Self> {
+        if alpha.len() * 3 != self.data.len() {
+            return Err(Error::invalid(format!(
+                "the alpha of {}x{} pixels can't be made of {} bytes",
+                self.width,
+                self.height,
+                alpha.len()
+            )));
+        }
+        let opaque = alpha.iter().all(|&alpha| alpha == 255);
+        self.alpha = (!opaque).then_some(alpha);
+        Ok(self)
     }
 
     /// Width in pixels.
@@ -49,22 +75,51 @@ impl Pixels {
         self.height
     }
 
-    /// The bytes: R, G, B of the top left pixel first, then along the row.
+    /// The alpha, a byte a pixel; `None` if every pixel is opaque.
+    pub fn alpha(&self) -> Option<&[u8]> {
+        self.alpha.as_deref()
+    }
+
+    /// The image laid over `background`, an RGB colour. Values are blended as they are, not as light, as browsers
+    /// and image programs do.
+    #[must_use]
+    pub fn over(&self, background: [u8; 3]) -> Cow<'_, Self> {
+        let Some(alpha) = &self.alpha else {
+            return Cow::Borrowed(self);
+        };
+        let (colors, _) = self.data.as_chunks::<3>();
+        let blended = colors.iter().zip(alpha).map(|(color, &alpha)| {
+            let alpha = u16::from(alpha);
+            std::array::from_fn::<u8, 3, _>(|channel| {
+                let sum = u16::from(color[channel]) * alpha
+                    + u16::from(background[channel]) * (255 - alpha);
+                ((sum + 127) / 255) as u8
+            })
+        });
+        Cow::Owned(Self {
+            data: blended.flatten().collect(),
+            alpha: None,
+            ..*self
+        })
+    }
+
+    /// The bytes of the colours: R, G, B of the top left pixel first, then along the row.
     pub fn as_rgb(&self) -> &[u8] {
         &self.data
     }
 
-    /// The bytes, without a copy.
+    /// The bytes of the colours, without a copy.
     pub fn into_rgb(self) -> Vec<u8> {
         self.data
     }
 
-    /// Bytes of the raw image: 3 a pixel.
+    /// Bytes of the raw image: 3 a pixel, 4 with alpha.
     pub fn byte_len(&self) -> u64 {
-        self.data.len() as u64
+        let alpha = self.alpha.as_ref().map_or(0, Vec::len);
+        (self.data.len() + alpha) as u64
     }
 
-    /// The image grown to the right and downwards to multiples of `multiple`, its last column and
+    /// The colours grown to the right and downwards to multiples of `multiple`, its last column and
     /// row repeated. [`crop`](Self::crop) takes the margin away again.
     pub(crate) fn pad_to_multiple(&self, multiple: u32) -> Cow<'_, Self> {
         let width = self.width.next_multiple_of(multiple);
@@ -88,6 +143,7 @@ impl Pixels {
             width,
             height,
             data,
+            alpha: None,
         })
     }
 
@@ -105,28 +161,25 @@ impl Pixels {
                 self.width, self.height
             )));
         }
-        let row = self.width as usize * 3;
-        let span = x as usize * 3..(x + width) as usize * 3;
-        let mut data = Vec::with_capacity(width as usize * 3 * height as usize);
-        for line in self
-            .data
-            .chunks_exact(row)
-            .skip(y as usize)
-            .take(height as usize)
-        {
-            data.extend_from_slice(&line[span.clone()]);
+        let (x, y) = (x as usize, y as usize);
+        let cut = |plane: &[u8], bytes: usize| -> Vec<u8> {
+            let rows = plane.chunks_exact(self.width as usize * bytes).skip(y);
+            let span = x * bytes..(x + width as usize) * bytes;
+            let rows = rows.take(height as usize).map(|row| &row[span.clone()]);
+            rows.collect::<Vec<_>>().concat()
+        };
+        let cropped = Self::from_rgb(width, height, cut(&self.data, 3))?;
+        match &self.alpha {
+            Some(alpha) => cropped.with_alpha(cut(alpha, 1)),
+            None => Ok(cropped),
         }
-        Ok(Self {
-            width,
-            height,
-            data,
-        })
     }
 }
 
 impl std::fmt::Debug for Pixels {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Pixels({}x{} RGB)", self.width, self.height)
+        let kind = if self.alpha.is_some() { "RGBA" } else { "RGB" };
+        write!(f, "Pixels({}x{} {kind})", self.width, self.height)
     }
 }
 
@@ -159,6 +212,33 @@ mod tests {
         let part = |x, y, width| padded.crop(x, y, width, 1).unwrap();
         assert_eq!(part(2, 1, 1), part(3, 3, 1));
         assert_eq!(part(0, 1, 3), part(0, 3, 3));
+    }
+
+    #[test]
+    fn alpha_that_is_opaque_everywhere_is_no_alpha() {
+        let opaque = numbered(3, 2).with_alpha(vec![255; 6]).unwrap();
+        assert_eq!(opaque, numbered(3, 2));
+        assert_eq!((opaque.alpha(), opaque.byte_len()), (None, 18));
+        let alpha = vec![255, 255, 255, 255, 255, 254];
+        let seen = numbered(3, 2).with_alpha(alpha.clone()).unwrap();
+        assert_eq!((seen.alpha(), seen.byte_len()), (Some(&alpha[..]), 24));
+        assert_eq!(seen.crop(0, 0, 3, 1).unwrap().alpha(), None);
+        assert_eq!(
+            seen.crop(1, 1, 2, 1).unwrap().alpha(),
+            Some(&[255, 254][..])
+        );
+        assert!(numbered(3, 2).with_alpha(vec![0; 5]).is_err());
+    }
+
+    #[test]
+    fn colours_are_blended_with_the_background_to_the_nearest_level() {
+        let colors = vec![1, 2, 3, 0, 100, 255, 9, 9, 9];
+        let pixels = Pixels::from_rgb(3, 1, colors).unwrap();
+        let seen = pixels.with_alpha(vec![0, 51, 255]).unwrap();
+        let over = |background| seen.over(background).as_rgb().to_vec();
+        assert_eq!(over([255; 3]), [255, 255, 255, 204, 224, 255, 9, 9, 9]);
+        assert_eq!(over([10, 20, 30]), [10, 20, 30, 8, 36, 75, 9, 9, 9]);
+        assert_eq!(*numbered(3, 2).over([0; 3]), numbered(3, 2));
     }
 
     #[test]
