@@ -341,11 +341,11 @@ impl Database {
             None => self.hub.decoder_for(&header.latent_space, own)?,
         };
         let size = (header.width, header.height);
-        let mut decoded = (self.hub).decode(decoder, &record.latent, &header.latent_space, size)?;
+        let mut image = (self.hub).decode(decoder, &record.latent, &header.latent_space, size)?;
         if let Some(alpha) = &record.alpha {
-            decoded.pixels = decoded.pixels.with_alpha(alpha.clone())?;
+            image.pixels = image.pixels.with_alpha(alpha.clone())?;
         }
-        Ok(decoded)
+        Ok(image)
     }
 
     /// Removes the record `id`, durably.

@@ -62,6 +62,7 @@ fn ls_json_is_one_object_a_line_with_documented_keys() {
         "id",
         "width",
         "height",
+        "alpha",
         "latent_shape",
         "latent_space",
         "encoder",

@@ -87,8 +87,8 @@ fn a_json_that_says_something_else_is_refused() {
         ),
         (
             "version",
-            json!(2),
-            "has version 2, this program reads version 1",
+            json!(3),
+            "has version 3, this program reads up to version 2",
         ),
         ("coding", json!("slow"), "the coding `slow` is unknown"),
         ("id", json!("a\nb"), "control character"),
@@ -134,6 +134,19 @@ fn a_json_that_says_something_else_is_refused() {
         ),
         ("checksum", json!("00"), "checksum `00`"),
         ("later", json!(1), "unknown field `later`"),
+        ("alpha", json!(false), "says that there is none"),
+        ("tiling", json!({"size": 512}), "missing field `overlap`"),
+        (
+            "exif",
+            json!({"taken": "", "camera": "", "orientation": 9, "position": null}),
+            "no orientation 9",
+        ),
+        (
+            "exif",
+            json!({"taken": "", "camera": "", "orientation": 0, "position": [91.0, 0.0]}),
+            "no place at 91, 0",
+        ),
+        ("tags", json!({"two words": ""}), "key of a tag"),
     ] {
         let mut changed = json.clone();
         changed[key] = value;
@@ -146,7 +159,7 @@ fn a_json_that_says_something_else_is_refused() {
         let named = message.contains("entry `a.") || message.contains("record `a`");
         assert!(named, "{message}");
     }
-    let newer = json!({"format": "latentdb archive", "version": 2, "all": "new"}).to_string();
+    let newer = json!({"format": "latentdb archive", "version": 3, "all": "new"}).to_string();
     let error = read(&tar(&[("a.json", newer.as_bytes())])).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::UnsupportedVersion);
     let nested = "[".repeat(100_000);
@@ -155,10 +168,15 @@ fn a_json_that_says_something_else_is_refused() {
 
 #[test]
 fn a_changed_value_fails_the_checksum() {
-    let (json, mut tensor) = files(&record("a"));
-    *tensor.last_mut().unwrap() ^= 1;
-    let error = read(&tar(&[("a.json", &json), ("a.safetensors", &tensor)])).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Corrupted);
+    let (json, tensor) = files(&record("a"));
+    let alpha = tensor.len() - 23 * 9;
+    // The last byte of the latent, and both ends of the alpha.
+    for at in [alpha - 1, alpha, tensor.len() - 1] {
+        let mut tensor = tensor.clone();
+        tensor[at] ^= 1;
+        let error = read(&tar(&[("a.json", &json), ("a.safetensors", &tensor)])).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupted);
+    }
 }
 
 #[test]

@@ -70,16 +70,20 @@ fn tags() -> Tags {
     tags
 }
 
-/// A record of which nothing optional is known.
-fn bare(id: &str) -> Record {
-    let mut record = record(id);
-    record.header.encoder = None;
-    record.header.source = None;
+fn without_what_version_1_lacked(record: &mut Record) {
     record.header.tiling = None;
     record.header.exif = Exif::default();
     record.header.tags = Tags::default();
     record.header.alpha = false;
     record.alpha = None;
+}
+
+/// A record of which nothing optional is known.
+fn bare(id: &str) -> Record {
+    let mut record = record(id);
+    without_what_version_1_lacked(&mut record);
+    record.header.encoder = None;
+    record.header.source = None;
     record.header.preparation.clear();
     record.header.created_ms = 0;
     record.header.unknown.clear();
@@ -159,8 +163,81 @@ fn the_json_says_everything_in_a_fixed_order() {
     let (json, _) = files(&record);
     let (fingerprint, blake3) = ("07".repeat(32), "a9".repeat(32));
     // Written out: archives of today must be readable whatever becomes of the code.
-    let checksum = "3bfc7a9bb475f1b8c84234071c6431e35ad30ff27d2a84a4f32f2962eb1abdcf";
+    let checksum = "b0bc9a62313a9bfa37b67c886761e4d8aa934d2338132d82405a045018bb328e";
     let expected = format!(
+        r#"{{
+  "format": "latentdb archive",
+  "version": 2,
+  "id": "a/b",
+  "width": 23,
+  "height": 9,
+  "latent_shape": [
+    2,
+    2,
+    3
+  ],
+  "latent_space": "tiny-1",
+  "coding": "fast",
+  "alpha": true,
+  "encoder": {{
+    "name": "tiny",
+    "fingerprint": "{fingerprint}",
+    "computed": "f32 cpu"
+  }},
+  "source": {{
+    "name": "é.png",
+    "format": "png",
+    "bytes": 18446744073709551615,
+    "blake3": "{blake3}"
+  }},
+  "preparation": "resize=23x9",
+  "tiling": {{
+    "size": 512,
+    "overlap": 64
+  }},
+  "exif": {{
+    "taken": "2026-11-22T10:31:05+01:00",
+    "camera": "Maker Model 3",
+    "orientation": 6,
+    "position": [
+      -33.856784,
+      151.215297
+    ]
+  }},
+  "tags": {{
+    "caption": "two lines\nand \"quotes\"",
+    "stars": "5"
+  }},
+  "created_ms": 1800000000123,
+  "unknown": [
+    {{
+      "tag": 1911,
+      "value": "6c6174657200ff"
+    }},
+    {{
+      "tag": 256,
+      "value": ""
+    }}
+  ],
+  "checksum": "{checksum}"
+}}
+"#
+    );
+    assert_eq!(String::from_utf8(json).unwrap(), expected);
+}
+
+#[test]
+fn an_archive_of_version_1_is_read() {
+    let mut record = record("a/b");
+    without_what_version_1_lacked(&mut record);
+    let source = record.header.source.as_mut().unwrap();
+    source.name = "é.png".into();
+    source.format.clear();
+    record.header.unknown[1].0 = 9;
+    let (fingerprint, blake3) = ("07".repeat(32), "a9".repeat(32));
+    // What the first version of this program wrote.
+    let checksum = "3bfc7a9bb475f1b8c84234071c6431e35ad30ff27d2a84a4f32f2962eb1abdcf";
+    let json = format!(
         r#"{{
   "format": "latentdb archive",
   "version": 1,
@@ -200,7 +277,9 @@ fn the_json_says_everything_in_a_fixed_order() {
 }}
 "#
     );
-    assert_eq!(String::from_utf8(json).unwrap(), expected);
+    let (_, tensor) = files(&record);
+    let bytes = tar(&[("a/b.json", json.as_bytes()), ("a/b.safetensors", &tensor)]);
+    assert_same(&read(&bytes).unwrap(), &[record]);
 }
 
 #[test]

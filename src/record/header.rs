@@ -111,13 +111,13 @@ mod tag {
     pub(super) const SOURCE_BLAKE3: u16 = 6;
     pub(super) const PREPARATION: u16 = 7;
     pub(super) const CREATED_MS: u16 = 8;
-    pub(super) const SOURCE_FORMAT: u16 = 9;
-    pub(super) const TILING: u16 = 10;
-    pub(super) const TAKEN: u16 = 11;
-    pub(super) const CAMERA: u16 = 12;
-    pub(super) const ORIENTATION: u16 = 13;
-    pub(super) const POSITION: u16 = 14;
-    pub(super) const TAG: u16 = 15;
+    pub(super) const SOURCE_FORMAT: u16 = 10;
+    pub(super) const TILING: u16 = 11;
+    pub(super) const TAKEN: u16 = 12;
+    pub(super) const CAMERA: u16 = 13;
+    pub(super) const ORIENTATION: u16 = 14;
+    pub(super) const POSITION: u16 = 15;
+    pub(super) const TAG: u16 = 16;
 }
 
 impl RecordHeader {
@@ -206,7 +206,6 @@ impl RecordHeader {
         out
     }
 
-    /// What came after version 1 of archives, whose checksum is over the fields before these.
     fn push_picture(&self, out: &mut Vec<u8>) {
         if let Some(source) = &self.source {
             push_text(out, tag::SOURCE_FORMAT, &source.format);

@@ -10,13 +10,17 @@ use crate::error::{Error, Result};
 /// The longest key, in bytes.
 const MAX_KEY_BYTES: usize = 64;
 
+/// What keys of tags don't begin with.
+const RESERVED: [&str; 2] = ["exif.", "source."];
+
 /// The most bytes of all keys and values together.
 const MAX_BYTES: usize = 32 << 10;
 
 /// Keys and values that a user gave an image, in the order of their keys.
 ///
-/// A key is 1 to 64 letters, digits, `-`, `_`, `.` or `:`; a value is any text, on one line or several. All of them
-/// together take at most 32 KiB.
+/// A key is 1 to 64 bytes of letters, digits, `-`, `_`, `.` or `:`, and doesn't begin with `exif.` or `source.`, which
+/// name what records know by themselves; a value is any text, on one line or several. All of them together take at
+/// most 32 KiB.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tags(BTreeMap<String, String>);
 
@@ -24,13 +28,18 @@ impl Tags {
     /// Adds a tag, or replaces the value of the one that has its key.
     ///
     /// # Errors
-    /// `InvalidInput` if the key has other characters, or all tags take more than 32 KiB.
+    /// `InvalidInput` if the key can't be one, or all tags take more than 32 KiB.
     pub fn set(&mut self, key: &str, value: &str) -> Result<()> {
         let plain = |c: char| c.is_alphanumeric() || "-_.:".contains(c);
         if !(1..=MAX_KEY_BYTES).contains(&key.len()) || !key.chars().all(plain) {
             return Err(Error::invalid(format!(
                 "`{}` can't be the key of a tag: 1 to {MAX_KEY_BYTES} bytes of letters, digits, '-', '_', '.' or ':'",
                 key.escape_debug()
+            )));
+        }
+        if RESERVED.iter().any(|prefix| key.starts_with(prefix)) {
+            return Err(Error::invalid(format!(
+                "`{key}` can't be the key of a tag: exif. and source. are what is known of the image's file"
             )));
         }
         let others = self.0.iter().filter(|(other, _)| *other != key);
@@ -95,7 +104,7 @@ mod tests {
     #[test]
     fn keys_that_could_not_be_read_back_are_refused() {
         let long = "k".repeat(65);
-        for key in ["", "a=b", "a b", "a\n", &long] {
+        for key in ["", "a=b", "a b", "a\n", "exif.taken", "source.x", &long] {
             let error = Tags::default().set(key, "v").unwrap_err();
             assert!(error.to_string().contains("key of a tag"), "{error}");
         }

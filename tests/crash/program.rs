@@ -35,8 +35,8 @@ fn the_program_killed_while_it_puts_leaves_each_record_whole_or_as_it_was() {
             latent: latent(round),
             latent_space: Some("tiny-1".into()),
             encoder: None,
-            alpha: None,
             size: Some((320, 240)),
+            alpha: None,
         };
         let bytes = write_latent(&file, LatentFormat::Safetensors).unwrap();
         sandbox.write("latent.safetensors", &bytes);

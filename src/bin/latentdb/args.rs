@@ -4,7 +4,7 @@ use std::num::NonZero;
 use std::path::PathBuf;
 
 use clap::{Parser, ValueHint};
-use latentdb::{Limits, Precision, Provider, RecordId};
+use latentdb::{Precision, Provider, RecordId};
 
 use crate::commands::Command;
 
@@ -57,34 +57,6 @@ pub(crate) struct Global {
     /// Say on stderr what is done, and on which execution provider
     #[arg(short, long, global = true, help_heading = GLOBAL)]
     pub(crate) verbose: bool,
-}
-
-/// What an image file may cost to read.
-#[derive(Debug, clap::Args)]
-pub(crate) struct ImageLimits {
-    /// Refuse images of more pixels than this
-    #[arg(long, value_name = "N", default_value_t = Limits::default().max_pixels)]
-    max_pixels: u64,
-    /// Refuse images whose decoding takes more memory than this
-    #[arg(long, value_name = "BYTES", default_value_t = Limits::default().max_alloc_bytes)]
-    max_image_bytes: u64,
-}
-
-impl ImageLimits {
-    pub(crate) fn limits(&self) -> Limits {
-        Limits {
-            max_pixels: self.max_pixels,
-            max_alloc_bytes: self.max_image_bytes,
-        }
-    }
-}
-
-/// Takes `KEY=VALUE` apart.
-pub(crate) fn parse_tag(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text
-        .split_once('=')
-        .ok_or("a tag is KEY=VALUE, such as album=pets")?;
-    Ok((key.to_owned(), value.to_owned()))
 }
 
 /// Checks an id while arguments are parsed, so that a bad one is a usage error.

@@ -7,6 +7,7 @@ mod args;
 mod commands;
 mod context;
 mod environment;
+mod image_args;
 mod output;
 mod progress;
 mod report;

@@ -206,6 +206,7 @@ pub(crate) fn header_json(header: &RecordHeader, stored_bytes: u64, bits_per_pix
         "id": header.id.as_str(),
         "width": header.width,
         "height": header.height,
+        "alpha": header.alpha,
         "latent_shape": [shape.channels, shape.height, shape.width],
         "latent_space": header.latent_space,
         "encoder": encoder.map(|e| &e.name),

@@ -48,6 +48,9 @@ pub(crate) fn run(context: &Context, command: &Get) -> Result<(), Failure> {
         target.check_terminal("a latent")?;
         let database = context.open_read_only()?;
         let record = database.store().get(&command.id)?;
+        if record.header.alpha && format == LatentFormat::Npy {
+            eprintln!("note: the image's alpha is not in a .npy file; a .safetensors file has it");
+        }
         return target.write(&write_latent(&record.into(), format)?);
     }
     let format = format(command, ImageFormat::Png, ImageFormat::from_path)?;

@@ -1,6 +1,6 @@
 //! `latentdb info`: all that a record knows of its image, and what it costs.
 
-use latentdb::{Entry, RecordId};
+use latentdb::{Entry, Exif, Position, RecordId, Tiling};
 use serde_json::{Value, json};
 
 use crate::args::parse_id;
@@ -11,8 +11,9 @@ use crate::report::Failure;
 /// Show what is known of a record
 ///
 /// With --json one object: the keys of `ls --json`, and latent_bytes (raw f16), rgb_bytes (raw
-/// RGB), ratio_to_rgb, ratio_to_source, source (name, bytes, blake3), preparation, computed,
-/// created (milliseconds since 1970 UTC).
+/// RGB), ratio_to_rgb, ratio_to_source, source (name, format, bytes, blake3), preparation, tiling
+/// (size, overlap), exif (taken, camera, orientation, position), tags, computed, created
+/// (milliseconds since 1970 UTC).
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  latentdb info cat\n  latentdb info cat --json | jq .bits_per_pixel"
@@ -50,13 +51,32 @@ fn to_json(entry: &Entry) -> Value {
     value["ratio_to_source"] = json!(source.map(|s| ratio(s.bytes)));
     value["source"] = json!(source.map(|s| json!({
         "name": s.name,
+        "format": some_text(&s.format),
         "bytes": s.bytes,
         "blake3": output::hex(&s.blake3),
     })));
     value["preparation"] = json!(header.preparation);
+    value["tiling"] = json!(header.tiling.map(|tiling| json!({
+        "size": tiling.size,
+        "overlap": tiling.overlap,
+    })));
+    let exif = &header.exif;
+    value["exif"] = json!({
+        "taken": some_text(&exif.taken),
+        "camera": some_text(&exif.camera),
+        "orientation": (exif.orientation != 0).then_some(exif.orientation),
+        "position": exif.position.map(|place| [place.latitude, place.longitude]),
+    });
+    let tags = header.tags.iter();
+    let tags = tags.map(|(key, value)| (key.to_owned(), json!(value)));
+    value["tags"] = Value::Object(tags.collect());
     value["computed"] = json!(header.encoder.as_ref().map(|e| &e.computed));
     value["created"] = json!(header.created_ms);
     value
+}
+
+fn some_text(text: &str) -> Option<&str> {
+    (!text.is_empty()).then_some(text)
 }
 
 fn to_text(entry: &Entry) -> String {
@@ -72,7 +92,12 @@ fn to_text(entry: &Entry) -> String {
         ("id", header.id.to_string()),
         (
             "image",
-            format!("{}x{} pixels", header.width, header.height),
+            format!(
+                "{}x{} pixels{}",
+                header.width,
+                header.height,
+                if header.alpha { " with alpha" } else { "" }
+            ),
         ),
         (
             "latent",
@@ -105,16 +130,60 @@ fn to_text(entry: &Entry) -> String {
         let less = times(source.bytes, "the source");
         lines.push((
             "source",
-            format!("{}, {}{less}", source.name, output::bytes(source.bytes)),
+            format!(
+                "{}, {}{}{less}",
+                source.name,
+                some_text(&source.format)
+                    .map(|f| format!("{f}, "))
+                    .unwrap_or_default(),
+                output::bytes(source.bytes)
+            ),
         ));
         lines.push(("blake3", output::hex(&source.blake3)));
     }
     if !header.preparation.is_empty() {
         lines.push(("prepared", header.preparation.clone()));
     }
+    if let Some(tiling) = header.tiling {
+        let Tiling { size, overlap } = tiling;
+        lines.push((
+            "tiles",
+            format!("of {size} pixels, overlapping by {overlap}"),
+        ));
+    }
+    lines.extend(photograph(&header.exif));
+    for (key, value) in header.tags.iter() {
+        lines.push(("tag", format!("{key}={}", value.escape_debug())));
+    }
     let line = |(name, value)| format!("{name:<9}{value}");
     lines.into_iter().map(line).collect::<Vec<_>>().join(
         "
 ",
     )
+}
+
+/// What the camera wrote, as far as it did.
+fn photograph(exif: &Exif) -> Vec<(&'static str, String)> {
+    let turned = match exif.orientation {
+        0 | 1 => String::new(),
+        number => format!("{number} as read, now upright"),
+    };
+    let place = |Position {
+                     latitude,
+                     longitude,
+                 }| {
+        let (ns, ew) = (
+            if latitude < 0.0 { 'S' } else { 'N' },
+            if longitude < 0.0 { 'W' } else { 'E' },
+        );
+        format!("{:.6} {ns}, {:.6} {ew}", latitude.abs(), longitude.abs())
+    };
+    let mut lines = vec![
+        ("taken", exif.taken.clone()),
+        ("camera", exif.camera.clone()),
+        ("oriented", turned),
+        ("place", exif.position.map(place).unwrap_or_default()),
+    ];
+    lines.retain(|(_, text)| !text.is_empty());
+    lines
 }

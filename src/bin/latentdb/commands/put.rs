@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use clap::ValueHint;
 use latentdb::half::f16;
 use latentdb::{
-    Database, Error, ErrorKind, ForeignLatent, Latent, LatentFile, PutOptions, RecordId, Resize,
-    Stored, Tags, read_image, read_latent, source_of,
+    Database, Error, ErrorKind, ForeignLatent, Latent, LatentFile, RecordId, Stored, read_image,
+    read_latent, source_of,
 };
 
-use crate::args::{ImageLimits, parse_id, parse_tag};
+use crate::args::parse_id;
 use crate::context::{Context, file_name};
+use crate::image_args::{ImageArgs, TagArgs, parse_size};
 use crate::output;
 use crate::progress::with_spinner;
 use crate::report::Failure;
@@ -39,17 +40,12 @@ pub(crate) struct Put {
     /// Replace the record if there is one
     #[arg(long)]
     replace: bool,
-    /// The encoder [default: the store's]
-    #[arg(long, value_name = "NAME", conflicts_with = "latent")]
-    encoder: Option<String>,
-    /// Resize the image first, with an antialiased bicubic filter
-    #[arg(long, value_name = "WxH", value_parser = parse_size, conflicts_with = "latent")]
-    resize: Option<(u32, u32)>,
-    /// Before resizing, cut the largest centred rectangle of the target's aspect ratio
-    #[arg(long, requires = "resize")]
-    center_crop: bool,
+    #[command(flatten)]
+    image: ImageArgs,
+    #[command(flatten)]
+    tags: TagArgs,
     /// Store this latent (.safetensors or .npy) instead of an image; needs no model
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "file")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["file", "encoder", "resize", "keep_gps"])]
     latent: Option<PathBuf>,
     /// The latent space of --latent, where the file doesn't say: sd-v1, sdxl, tiny-1, ...
     #[arg(long, value_name = "NAME", requires = "latent")]
@@ -60,35 +56,6 @@ pub(crate) struct Put {
     /// --latent is scaled for a diffusion model; undo that with the factors of its latent space
     #[arg(long, requires = "latent")]
     scaled: bool,
-    /// Say something of the image, for `info` and `ls --where`; may be given several times
-    #[arg(long = "tag", value_name = "KEY=VALUE", value_parser = parse_tag)]
-    tags: Vec<(String, String)>,
-    /// Keep the place where the picture was taken, if the file says it
-    #[arg(long, conflicts_with = "latent")]
-    keep_gps: bool,
-    #[command(flatten)]
-    limits: ImageLimits,
-}
-
-impl Put {
-    fn tags(&self) -> Result<Tags, Failure> {
-        let mut tags = Tags::default();
-        for (key, value) in &self.tags {
-            tags.set(key, value)
-                .map_err(|e| Failure::Usage(e.to_string()))?;
-        }
-        Ok(tags)
-    }
-}
-
-fn parse_size(text: &str) -> Result<(u32, u32), String> {
-    let sides = text
-        .split_once('x')
-        .map(|(w, h)| (w.parse::<u32>(), h.parse::<u32>()));
-    match sides {
-        Some((Ok(width), Ok(height))) if width > 0 && height > 0 => Ok((width, height)),
-        _ => Err("a size is WxH in pixels, such as 512x512".into()),
-    }
 }
 
 pub(crate) fn run(context: &Context, command: &Put) -> Result<(), Failure> {
@@ -118,22 +85,11 @@ pub(crate) fn run(context: &Context, command: &Put) -> Result<(), Failure> {
 }
 
 fn put_image(context: &Context, command: &Put, file: &Path) -> Result<Stored, Failure> {
+    let options = command.image.options(command.replace, command.tags.tags()?);
     let (bytes, name) = if file == Path::new("-") {
         (read_stdin()?, "stdin".to_owned())
     } else {
         (latentdb::read_file(file)?, file_name(file))
-    };
-    let options = PutOptions {
-        encoder: command.encoder.clone(),
-        replace: command.replace,
-        resize: command.resize.map(|(width, height)| Resize {
-            width,
-            height,
-            center_crop: command.center_crop,
-        }),
-        limits: command.limits.limits(),
-        tags: command.tags()?,
-        keep_position: command.keep_gps,
     };
     // What can fail without a store fails before one is made.
     if let Some(encoder) = &options.encoder {
@@ -196,7 +152,7 @@ fn put_latent(context: &Context, command: &Put, file: &Path) -> Result<Stored, F
         height,
         source: Some(source_of(&bytes, &name)),
         alpha,
-        tags: command.tags()?,
+        tags: command.tags.tags()?,
     };
     let database: Database = context.open_or_create()?;
     Ok(database.put_latent(command.id.as_str(), latent, command.replace)?)

@@ -1,0 +1,87 @@
+//! The arguments of every command that encodes images.
+
+use latentdb::{Limits, PutOptions, Resize, Tags};
+
+use crate::report::Failure;
+
+/// What is done to an image, and said of it.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ImageArgs {
+    /// The encoder [default: the store's]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) encoder: Option<String>,
+    /// Resize images first, with an antialiased bicubic filter
+    #[arg(long, value_name = "WxH", value_parser = parse_size)]
+    resize: Option<(u32, u32)>,
+    /// Before resizing, cut the largest centred rectangle of the target's aspect ratio
+    #[arg(long, requires = "resize")]
+    center_crop: bool,
+    /// Keep the place where a picture was taken, if its file says it
+    #[arg(long)]
+    keep_gps: bool,
+    /// Refuse images of more pixels than this
+    #[arg(long, value_name = "N", default_value_t = Limits::default().max_pixels)]
+    max_pixels: u64,
+    /// Refuse images whose decoding takes more memory than this
+    #[arg(long, value_name = "BYTES", default_value_t = Limits::default().max_alloc_bytes)]
+    max_image_bytes: u64,
+}
+
+impl ImageArgs {
+    /// What the arguments ask for.
+    pub(crate) fn options(&self, replace: bool, tags: Tags) -> PutOptions {
+        PutOptions {
+            encoder: self.encoder.clone(),
+            replace,
+            resize: self.resize.map(|(width, height)| Resize {
+                width,
+                height,
+                center_crop: self.center_crop,
+            }),
+            limits: Limits {
+                max_pixels: self.max_pixels,
+                max_alloc_bytes: self.max_image_bytes,
+            },
+            tags,
+            keep_position: self.keep_gps,
+        }
+    }
+}
+
+/// What a user says of images.
+#[derive(Debug, clap::Args)]
+pub(crate) struct TagArgs {
+    /// Say something of the image, for `info` and `ls --where`; may be given several times
+    #[arg(long = "tag", value_name = "KEY=VALUE", value_parser = parse_tag)]
+    tags: Vec<(String, String)>,
+}
+
+impl TagArgs {
+    pub(crate) fn tags(&self) -> Result<Tags, Failure> {
+        let mut tags = Tags::default();
+        for (key, value) in &self.tags {
+            tags.set(key, value)
+                .map_err(|e| Failure::Usage(e.to_string()))?;
+        }
+        Ok(tags)
+    }
+}
+
+/// Width and height in pixels.
+pub(crate) fn parse_size(text: &str) -> Result<(u32, u32), String> {
+    let sides = text
+        .split_once('x')
+        .map(|(w, h)| (w.parse::<u32>(), h.parse::<u32>()));
+    match sides {
+        Some((Ok(width), Ok(height))) if width > 0 && height > 0 => Ok((width, height)),
+        _ => Err("a size is WxH in pixels, such as 512x512".into()),
+    }
+}
+
+/// Takes `KEY=VALUE` apart.
+pub(crate) fn parse_tag(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text
+        .split_once('=')
+        .ok_or("a tag is KEY=VALUE, such as album=pets")?;
+    Ok((key.to_owned(), value.to_owned()))
+}
