@@ -101,7 +101,7 @@ fn put_image(context: &Context, command: &Put, file: &Path) -> Result<Stored, Fa
     let stored = with_spinner("encoding", || {
         database.put_read(
             command.id.as_str(),
-            &image,
+            image,
             Some(source_of(&bytes, &name)),
             &options,
         )

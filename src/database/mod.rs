@@ -3,19 +3,24 @@
 //! Invariant: an image is acknowledged only once its record is durable, and comes back at exactly
 //! the size it went in.
 
+mod prepare;
+
+use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::backend::{LocalBackend, Mode, OpenOptions};
 use crate::error::{Error, ErrorKind, Result};
-use crate::exif::Exif;
 use crate::image_io::{Limits, ReadImage, Resize, read_image};
 use crate::latent::Latent;
-use crate::model::{Decoded, Hub};
+use crate::model::{Decoded, Encoded, Hub};
 use crate::pixels::Pixels;
 use crate::record::{EncoderStamp, Record, RecordHeader, RecordId, Source, Tags};
 use crate::store::{Entry, Store};
+
+pub use prepare::source_of;
+pub(crate) use prepare::{Prepared, preparation};
 
 /// The property of a store that names its default encoder.
 const ENCODER_PROPERTY: &str = "encoder";
@@ -227,7 +232,9 @@ impl Database {
     /// `InvalidInput` for a bad id; `AlreadyExists` unless `options.replace`; what [`Hub::encode`]
     /// and [`Store::put`] say.
     pub fn put(&self, id: &str, pixels: &Pixels, options: &PutOptions) -> Result<Stored> {
-        self.put_image(id, pixels, Origin::default(), options)
+        let id = self.check_id(id, options)?;
+        let pixels = Prepared::of(Cow::Borrowed(pixels), options)?;
+        self.put_prepared(id, pixels, options)
     }
 
     /// Reads the image file at `path`, encodes it and keeps it under `id`.
@@ -262,7 +269,7 @@ impl Database {
     ) -> Result<Stored> {
         self.check_id(id, options)?;
         let image = read_image(bytes, name, &options.limits)?;
-        self.put_read(id, &image, Some(source_of(bytes, name)), options)
+        self.put_read(id, image, Some(source_of(bytes, name)), options)
     }
 
     /// Encodes an image that was read from `source`, and keeps it under `id`.
@@ -272,21 +279,12 @@ impl Database {
     pub fn put_read(
         &self,
         id: &str,
-        image: &ReadImage,
+        image: ReadImage,
         source: Option<Source>,
         options: &PutOptions,
     ) -> Result<Stored> {
-        let format = image.format.to_string();
-        let mut exif = image.exif.clone();
-        if !options.keep_position {
-            exif.position = None;
-        }
-        let origin = Origin {
-            source: source.map(|source| Source { format, ..source }),
-            exif,
-            notes: image.notes.iter().map(ToString::to_string).collect(),
-        };
-        self.put_image(id, &image.pixels, origin, options)
+        let id = self.check_id(id, options)?;
+        self.put_prepared(id, Prepared::of_file(image, source, options)?, options)
     }
 
     /// Keeps a latent that was made elsewhere under `id`. No model is needed.
@@ -356,36 +354,34 @@ impl Database {
         self.store.remove(&[RecordId::new(id)?])
     }
 
-    fn put_image(
+    fn put_prepared(&self, id: RecordId, image: Prepared, options: &PutOptions) -> Result<Stored> {
+        let encoded = self.hub.encode(self.encoder_of(options), &image.colors)?;
+        let (record, notes) = self.record(id, image, encoded, options)?;
+        self.keep(record, options.replace, notes)
+    }
+
+    /// The record of an image that was encoded, and what to tell of it.
+    pub(crate) fn record(
         &self,
-        id: &str,
-        pixels: &Pixels,
-        origin: Origin,
+        id: RecordId,
+        image: Prepared,
+        encoded: Encoded,
         options: &PutOptions,
-    ) -> Result<Stored> {
-        let id = self.check_id(id, options)?;
-        let resized = options
-            .resize
-            .as_ref()
-            .map(|resize| resize.apply(pixels))
-            .transpose()?;
-        let pixels = resized.as_ref().unwrap_or(pixels);
-        let name = options.encoder.as_deref().unwrap_or(&self.encoder);
-        let spec = self.hub.model(name)?;
-        let encoded = self.hub.encode(name, &pixels.without_hidden_colors())?;
-        let mut notes = origin.notes;
+    ) -> Result<(Record, Vec<String>)> {
+        let spec = self.hub.model(self.encoder_of(options))?;
+        let mut notes = image.notes;
         notes.extend(encoded.notes.iter().cloned());
-        let size = (pixels.width(), pixels.height());
+        let size = (image.colors.width(), image.colors.height());
         let header = RecordHeader {
-            alpha: pixels.alpha().is_some(),
+            alpha: image.alpha.is_some(),
             encoder: Some(EncoderStamp {
                 name: spec.name.clone(),
                 fingerprint: spec.encoder_fingerprint(),
                 computed: encoded.computed(),
             }),
-            source: origin.source,
-            preparation: options.resize.as_ref().map(describe).unwrap_or_default(),
-            exif: origin.exif,
+            source: image.source,
+            preparation: preparation(options),
+            exif: image.exif,
             tags: options.tags.clone(),
             created_ms: now_ms(),
             ..RecordHeader::new(id, size, encoded.latent.shape(), &spec.latent_space)
@@ -393,9 +389,14 @@ impl Database {
         let record = Record {
             header,
             latent: encoded.latent,
-            alpha: pixels.alpha().map(<[u8]>::to_vec),
+            alpha: image.alpha,
         };
-        self.keep(record, options.replace, notes)
+        Ok((record, notes))
+    }
+
+    /// The name of the encoder that puts with `options` use.
+    pub(crate) fn encoder_of<'a>(&'a self, options: &'a PutOptions) -> &'a str {
+        options.encoder.as_deref().unwrap_or(&self.encoder)
     }
 
     /// Refuses a bad id, and one that is taken, before any work is done for it.
@@ -421,33 +422,6 @@ impl Database {
         };
         Ok(Stored { entry, notes })
     }
-}
-
-/// What is known of the pixels of an image beside themselves.
-#[derive(Default)]
-struct Origin {
-    source: Option<Source>,
-    exif: Exif,
-    notes: Vec<String>,
-}
-
-/// What a record keeps of the file an image came from; its format isn't looked at.
-pub fn source_of(bytes: &[u8], name: &str) -> Source {
-    Source {
-        name: name.to_owned(),
-        format: String::new(),
-        bytes: bytes.len() as u64,
-        blake3: *blake3::hash(bytes).as_bytes(),
-    }
-}
-
-fn describe(resize: &Resize) -> String {
-    let crop = if resize.center_crop {
-        " center-crop"
-    } else {
-        ""
-    };
-    format!("resize={}x{}{crop}", resize.width, resize.height)
 }
 
 fn now_ms() -> u64 {

@@ -1,0 +1,83 @@
+//! From an image as it was read to one that an encoder takes, and what is kept of where it came from.
+//!
+//! Invariant: what is done here to pixels is what `preparation` says.
+
+use std::borrow::Cow;
+
+use super::PutOptions;
+use crate::error::Result;
+use crate::exif::Exif;
+use crate::image_io::ReadImage;
+use crate::pixels::Pixels;
+use crate::record::Source;
+
+/// An image as an encoder wants it, and what its record is to say.
+pub(crate) struct Prepared {
+    /// Without alpha, in the size that is kept.
+    pub(crate) colors: Pixels,
+    pub(super) alpha: Option<Vec<u8>>,
+    pub(super) source: Option<Source>,
+    pub(super) exif: Exif,
+    pub(super) notes: Vec<String>,
+}
+
+impl Prepared {
+    pub(super) fn of(pixels: Cow<'_, Pixels>, options: &PutOptions) -> Result<Self> {
+        let pixels = match &options.resize {
+            Some(resize) => Cow::Owned(resize.apply(&pixels)?),
+            None => pixels,
+        };
+        Ok(Self {
+            alpha: pixels.alpha().map(<[u8]>::to_vec),
+            colors: match pixels {
+                Cow::Owned(pixels) if pixels.alpha().is_none() => pixels,
+                pixels => pixels.without_hidden_colors().into_owned(),
+            },
+            source: None,
+            exif: Exif::default(),
+            notes: Vec::new(),
+        })
+    }
+
+    /// What is kept of the image that was read from `source`.
+    pub(crate) fn of_file(
+        image: ReadImage,
+        source: Option<Source>,
+        options: &PutOptions,
+    ) -> Result<Self> {
+        let format = image.format.to_string();
+        let mut exif = image.exif;
+        if !options.keep_position {
+            exif.position = None;
+        }
+        Ok(Self {
+            source: source.map(|source| Source { format, ..source }),
+            exif,
+            notes: image.notes.iter().map(ToString::to_string).collect(),
+            ..Self::of(Cow::Owned(image.pixels), options)?
+        })
+    }
+}
+
+/// What a record keeps of the file an image came from; its format isn't looked at.
+pub fn source_of(bytes: &[u8], name: &str) -> Source {
+    Source {
+        name: name.to_owned(),
+        format: String::new(),
+        bytes: bytes.len() as u64,
+        blake3: *blake3::hash(bytes).as_bytes(),
+    }
+}
+
+/// What is done to images before they are encoded, as records say it.
+pub(crate) fn preparation(options: &PutOptions) -> String {
+    let Some(resize) = &options.resize else {
+        return String::new();
+    };
+    let crop = if resize.center_crop {
+        " center-crop"
+    } else {
+        ""
+    };
+    format!("resize={}x{}{crop}", resize.width, resize.height)
+}
