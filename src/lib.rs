@@ -55,6 +55,7 @@ mod fs;
 #[doc(hidden)]
 pub mod fuzzing;
 mod image_io;
+mod ingest;
 mod latent;
 mod latent_io;
 mod metrics;
@@ -72,6 +73,7 @@ pub use exif::{Exif, Position};
 pub use fs::{read_file, write_file, write_file_with};
 pub use half;
 pub use image_io::{ImageFormat, ImageNote, Limits, ReadImage, Resize, read_image, write_image};
+pub use ingest::{Done, IdTemplate, IngestOptions, Ingested, Inputs, Origin, Outcome, Shard};
 pub use latent::{Latent, LatentShape};
 pub use latent_io::{LatentFile, LatentFormat, read_latent, write_latent};
 pub use metrics::psnr;

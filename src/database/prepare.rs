@@ -39,6 +39,11 @@ impl Prepared {
         })
     }
 
+    /// Bytes of the pixels.
+    pub(crate) fn byte_len(&self) -> usize {
+        self.colors.as_rgb().len() + self.alpha.as_ref().map_or(0, Vec::len)
+    }
+
     /// What is kept of the image that was read from `source`.
     pub(crate) fn of_file(
         image: ReadImage,

@@ -8,6 +8,7 @@ mod commands;
 mod context;
 mod environment;
 mod image_args;
+mod interrupt;
 mod output;
 mod progress;
 mod report;

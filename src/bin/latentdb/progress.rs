@@ -136,3 +136,60 @@ pub(crate) fn bar(total: u64) -> ProgressBar {
         Err(_) => bar,
     }
 }
+
+/// Images that are dealt with: a bar on a terminal, with rate, time left, bytes in and out.
+pub(crate) struct Images {
+    bar: ProgressBar,
+    bytes: Share,
+}
+
+impl Images {
+    pub(crate) fn new() -> Self {
+        let bar = if std::io::stderr().is_terminal() {
+            ProgressBar::new_spinner()
+        } else {
+            ProgressBar::hidden()
+        };
+        bar.enable_steady_tick(TICK);
+        let style = ProgressStyle::with_template("{spinner} {pos} images {per_sec} {msg}");
+        Self {
+            bar: style.into_iter().fold(bar, ProgressBar::with_style),
+            bytes: Share::default(),
+        }
+    }
+
+    /// Whether there is a terminal to show it on.
+    pub(crate) fn is_shown(&self) -> bool {
+        !self.bar.is_hidden()
+    }
+
+    /// Says how many there will be.
+    pub(crate) fn set_total(&self, total: u64) {
+        let style = "{bar:30} {human_pos}/{human_len} images {per_sec} {eta} left {msg}";
+        if let Ok(style) = ProgressStyle::with_template(style) {
+            self.bar.set_style(style);
+        }
+        self.bar.set_length(total);
+    }
+
+    /// Counts one more, and its bytes.
+    pub(crate) fn add(&self, read: u64, stored: u64) {
+        let read = self.bytes.0.fetch_add(read, Ordering::Relaxed) + read;
+        let stored = self.bytes.1.fetch_add(stored, Ordering::Relaxed) + stored;
+        self.bar.inc(1);
+        if self.is_shown() {
+            let message = format!("{} in, {} out", output::bytes(read), output::bytes(stored));
+            self.bar.set_message(message);
+        }
+    }
+
+    /// Writes a line above the bar.
+    pub(crate) fn say(&self, line: &str) {
+        self.bar.suspend(|| eprintln!("{line}"));
+    }
+
+    /// Takes the bar away.
+    pub(crate) fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}

@@ -8,6 +8,7 @@ mod export;
 mod get;
 mod import;
 mod info;
+mod ingest;
 mod init;
 mod ls;
 mod migrate;
@@ -29,6 +30,7 @@ use crate::report::Failure;
 pub(crate) enum Command {
     Init(init::Init),
     Put(put::Put),
+    Ingest(ingest::Ingest),
     Get(get::Get),
     Ls(ls::Ls),
     Info(info::Info),
@@ -52,6 +54,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
     match args.command {
         Command::Init(command) => init::run(&context, &command),
         Command::Put(command) => put::run(&context, &command),
+        Command::Ingest(command) => ingest::run(&context, &command),
         Command::Get(command) => get::run(&context, &command),
         Command::Ls(command) => ls::run(&context, &command),
         Command::Info(command) => info::run(&context, &command),
