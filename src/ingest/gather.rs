@@ -255,16 +255,10 @@ impl Gather {
         each: &mut Each<'_>,
     ) -> ControlFlow<()> {
         let named = match &self.base {
-            Some(base) => path.strip_prefix(base).map_err(|_| {
-                Error::invalid(format!(
-                    "{} is not below {}",
-                    path.display(),
-                    base.display()
-                ))
-            }),
-            None => Ok(named),
+            Some(base) => below(path, base).and_then(|below| relative(&below)),
+            None => relative(named),
         };
-        let found = match named.and_then(relative) {
+        let found = match named {
             Ok(name) if self.skips(&name) => return ControlFlow::Continue(()),
             Ok(name) => Found::Input(Input {
                 place: Place::File(path.to_path_buf()),
@@ -417,6 +411,22 @@ pub(super) fn ending(path: &Path) -> String {
     ending
         .map(|ending| format!(".{ending}"))
         .unwrap_or_default()
+}
+
+/// The part of `path` that comes after `base`.
+fn below(path: &Path, base: &Path) -> Result<PathBuf> {
+    let plain = |path: &Path| -> PathBuf {
+        let parts = path.components();
+        parts.filter(|part| *part != Component::CurDir).collect()
+    };
+    let below = plain(path).strip_prefix(plain(base)).map(Path::to_path_buf);
+    below.map_err(|_| {
+        Error::invalid(format!(
+            "{} is not below {}",
+            path.display(),
+            base.display()
+        ))
+    })
 }
 
 /// The named parts of a path, with `/` between them.

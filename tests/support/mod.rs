@@ -5,6 +5,7 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 pub(crate) mod child;
+pub(crate) mod folders;
 pub(crate) mod stores;
 pub(crate) mod values;
 
