@@ -98,7 +98,7 @@ fn each_foreign_crate_is_used_in_one_place() {
         ("prost", &["src/model/onnx/"]),
         ("image", &["src/image_io/"]),
         ("safetensors", &["src/latent_io/", "src/model/weights.rs"]),
-        ("tar", &["src/archive/entry.rs", "src/ingest/tar.rs"]),
+        ("tar", &["src/archive/entry.rs", "src/ingest/members.rs"]),
         ("walkdir", &["src/ingest/gather.rs"]),
         ("glob", &["src/ingest/gather.rs"]),
         ("ureq", &["src/model/pull/"]),

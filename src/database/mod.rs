@@ -20,7 +20,7 @@ use crate::record::{EncoderStamp, Record, RecordHeader, RecordId, Source, Tags};
 use crate::store::{Entry, Store};
 
 pub use prepare::source_of;
-pub(crate) use prepare::{Prepared, preparation};
+pub(crate) use prepare::{Prepared, parse_preparation, preparation};
 
 /// The property of a store that names its default encoder.
 const ENCODER_PROPERTY: &str = "encoder";

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use super::PutOptions;
 use crate::error::Result;
 use crate::exif::Exif;
-use crate::image_io::ReadImage;
+use crate::image_io::{ReadImage, Resize};
 use crate::pixels::Pixels;
 use crate::record::Source;
 
@@ -85,4 +85,42 @@ pub(crate) fn preparation(options: &PutOptions) -> String {
         ""
     };
     format!("resize={}x{}{crop}", resize.width, resize.height)
+}
+
+/// What [`preparation`] said; `None` if it can't have said that.
+pub(crate) fn parse_preparation(text: &str) -> Option<Resize> {
+    let (size, center_crop) = match text.strip_suffix(" center-crop") {
+        Some(size) => (size, true),
+        None => (text, false),
+    };
+    let (width, height) = size.strip_prefix("resize=")?.split_once('x')?;
+    Some(Resize {
+        width: width.parse().ok()?,
+        height: height.parse().ok()?,
+        center_crop,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_of_a_preparation_is_understood_again() {
+        for center_crop in [false, true] {
+            let resize = Resize {
+                width: 640,
+                height: 9,
+                center_crop,
+            };
+            let options = PutOptions {
+                resize: Some(resize),
+                ..PutOptions::default()
+            };
+            assert_eq!(parse_preparation(&preparation(&options)), Some(resize));
+        }
+        for unknown in ["", "resize=640", "resize=640x9 blur", "crop=1x1"] {
+            assert_eq!(parse_preparation(unknown), None);
+        }
+    }
 }

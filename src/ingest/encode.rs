@@ -27,7 +27,7 @@ pub(super) fn is_fatal(error: &Error) -> bool {
 pub(super) fn encode(
     database: &Database,
     options: &IngestOptions,
-    batch: Vec<Ready>,
+    batch: Vec<Ready<'_>>,
 ) -> Vec<Result<Made>> {
     let (hub, name) = (database.hub(), database.encoder_of(&options.put));
     let images: Vec<_> = batch.iter().map(|ready| &ready.image.colors).collect();
@@ -41,7 +41,7 @@ pub(super) fn encode(
         None => images.iter().map(|image| hub.encode(name, image)).collect(),
     };
     let made = batch.into_iter().zip(encoded).map(|(ready, encoded)| {
-        let (record, notes) = database.record(ready.id, ready.image, encoded?, &options.put)?;
+        let (record, notes) = database.record(ready.id, ready.image, encoded?, &ready.options)?;
         Ok(Made {
             record,
             update: ready.update,

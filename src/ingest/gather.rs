@@ -12,7 +12,9 @@ use serde::Deserialize;
 use walkdir::WalkDir;
 
 use super::input::{Input, Origin, Place, cant_read};
-use super::tar;
+use super::members::{self, Members};
+use super::originals::Originals;
+use super::shard::Shard;
 use crate::error::{Error, ErrorKind, Result};
 use crate::image_io::ImageFormat;
 use crate::record::RecordId;
@@ -38,41 +40,7 @@ pub struct Inputs {
 enum Root {
     Path(PathBuf),
     List(Box<dyn Read + Send>),
-}
-
-/// One of `of` parts of the inputs: number `part`, counted from 0.
-///
-/// Parsed from `I/N`. An input belongs to the part that the BLAKE3 of its relative path says, so that the parts are
-/// about equal, and the same in every run and on every machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Shard {
-    part: u64,
-    of: u64,
-}
-
-impl std::str::FromStr for Shard {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        let numbers = text
-            .split_once('/')
-            .map(|(part, of)| (part.parse(), of.parse()));
-        match numbers {
-            Some((Ok(part), Ok(of))) if part < of => Ok(Self { part, of }),
-            _ => Err(Error::invalid(format!(
-                "`{}` is no part: I/N with I from 0 to N-1, such as 0/8",
-                text.escape_debug()
-            ))),
-        }
-    }
-}
-
-impl Shard {
-    fn has(self, path: &str) -> bool {
-        let hash = blake3::hash(path.as_bytes());
-        let (first, _) = hash.as_bytes().as_chunks::<8>();
-        u64::from_le_bytes(first[0]) % self.of == self.part
-    }
+    Originals(Originals),
 }
 
 /// A line of a list that says more than a path.
@@ -107,6 +75,14 @@ impl Inputs {
         self
     }
 
+    /// The files that records were made of.
+    pub(super) fn originals(originals: Originals) -> Self {
+        Self {
+            roots: vec![Root::Originals(originals)],
+            ..Self::default()
+        }
+    }
+
     /// Makes ids of files of their paths below `base`; a file elsewhere is a failure.
     #[must_use]
     pub fn relative_to(mut self, base: Option<PathBuf>) -> Self {
@@ -125,7 +101,7 @@ impl Inputs {
     pub fn count(&self, stop: impl Fn() -> bool) -> Option<u64> {
         let paths = self.roots.iter().map(|root| match root {
             Root::Path(path) => Some(Root::Path(path.clone())),
-            Root::List(_) => None,
+            Root::List(_) | Root::Originals(_) => None,
         });
         let inputs = Self {
             roots: paths.collect::<Option<_>>()?,
@@ -156,6 +132,7 @@ impl Inputs {
             let flow = match root {
                 Root::Path(path) => gather.path(&path, each),
                 Root::List(list) => gather.list(list, each),
+                Root::Originals(originals) => originals.gather(limit, each),
             };
             if flow.is_break() {
                 break;
@@ -264,6 +241,7 @@ impl Gather {
                 place: Place::File(path.to_path_buf()),
                 path: name,
                 id,
+                again: false,
             }),
             Err(error) => Found::Failed(file_origin(path), error),
         };
@@ -281,11 +259,7 @@ impl Gather {
         only: Option<&(String, Option<RecordId>)>,
         each: &mut Each<'_>,
     ) -> ControlFlow<()> {
-        let file = match std::fs::File::open(path) {
-            Ok(file) => file,
-            Err(error) => return each(Found::Failed(file_origin(path), cant_read(path, error))),
-        };
-        let members = tar::Members {
+        let members = Members {
             archive: path,
             limit: self.limit,
         };
@@ -294,7 +268,7 @@ impl Gather {
             None => !self.skips(name),
         };
         let mut missing = only.map(|(name, _)| name);
-        let flow = members.of_file(file, &wanted, &mut |found| {
+        let flow = members.of_file(path, &wanted, &mut |found| {
             let mut found = found;
             if let (Found::Input(input), Some((_, id))) = (&mut found, only) {
                 input.id.clone_from(id);
@@ -323,13 +297,17 @@ impl Gather {
         let mut list = BufReader::with_capacity(1 << 16, list);
         let stdin = Path::new("-");
         let mut beginning = Vec::new();
-        if let Err(error) = list.by_ref().take(tar::BLOCK).read_to_end(&mut beginning) {
+        if let Err(error) = list
+            .by_ref()
+            .take(members::BLOCK)
+            .read_to_end(&mut beginning)
+        {
             return each(Found::Failed(file_origin(stdin), cant_read(stdin, error)));
         }
-        let is_tar = tar::is_tar(&beginning);
+        let is_tar = members::is_tar(&beginning);
         let mut rest = std::io::Cursor::new(beginning).chain(list);
         if is_tar {
-            let members = tar::Members {
+            let members = Members {
                 archive: stdin,
                 limit: self.limit,
             };

@@ -13,6 +13,8 @@ pub(super) struct Input {
     pub(super) path: String,
     /// The id, where it was told and isn't made.
     pub(super) id: Option<RecordId>,
+    /// Whether the record that has the id says how the image is prepared, and keeps what it says of it.
+    pub(super) again: bool,
 }
 
 #[derive(Debug)]
@@ -53,7 +55,7 @@ impl Input {
 }
 
 /// Where an image is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Origin {
     /// The image's file, or the tar it lies in.
     pub path: PathBuf,

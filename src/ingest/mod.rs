@@ -9,15 +9,18 @@ mod encode;
 mod gather;
 mod id;
 mod input;
+mod members;
+mod originals;
 mod pipeline;
 mod read;
-mod tar;
+mod shard;
 
 use std::collections::BTreeMap;
 
-pub use gather::{Inputs, Shard};
+pub use gather::Inputs;
 pub use id::IdTemplate;
 pub use input::Origin;
+pub use shard::Shard;
 
 use crate::database::PutOptions;
 use crate::error::Error;
@@ -68,6 +71,8 @@ pub enum Outcome {
     Skipped,
     /// There is a record of another file, encoder or other settings, which was left alone: how they differ.
     Stale(String),
+    /// The file that the record was made of wasn't found.
+    Missing,
     /// It can't be stored.
     Failed(Error),
 }
@@ -102,6 +107,8 @@ pub struct Ingested {
     pub skipped: u64,
     /// Stale records that were left alone.
     pub stale: u64,
+    /// Records whose file wasn't found.
+    pub missing: u64,
     /// Inputs that failed.
     pub failed: u64,
     /// Bytes of the files that were read.
@@ -123,6 +130,7 @@ impl Ingested {
             Outcome::Updated => &mut self.updated,
             Outcome::Skipped => &mut self.skipped,
             Outcome::Stale(_) => &mut self.stale,
+            Outcome::Missing => &mut self.missing,
             Outcome::Failed(_) => &mut self.failed,
         } += 1;
     }

@@ -39,7 +39,7 @@ struct Run<'a> {
     database: &'a Database,
     options: &'a IngestOptions,
     reader: Reader<'a>,
-    images: Buckets<(u32, u32), (u64, Origin, Ready)>,
+    images: Buckets<(u32, u32), (u64, Origin, Ready<'a>)>,
     /// Asked for from outside.
     stop: &'a AtomicBool,
     /// The end of everything, and why.

@@ -2,28 +2,32 @@
 //!
 //! Invariant: a file is decoded only if its record is missing or to be replaced.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
 use super::input::{Input, Origin};
+use super::originals::prepared_as;
 use super::{IngestOptions, Outcome};
-use crate::database::{Database, Prepared, preparation, source_of};
+use crate::database::{Database, Prepared, PutOptions, preparation, source_of};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image_io::read_image;
 use crate::record::{RecordHeader, RecordId, Source};
 
 /// An image that is to be encoded.
-pub(super) struct Ready {
+pub(super) struct Ready<'a> {
     pub(super) id: RecordId,
     pub(super) image: Prepared,
+    /// What was done to it, and is said of it.
+    pub(super) options: Cow<'a, PutOptions>,
     /// Whether it replaces a stale record.
     pub(super) update: bool,
     pub(super) source_bytes: u64,
 }
 
 /// What reading an input came to.
-pub(super) enum Read {
-    Ready(Box<Ready>),
+pub(super) enum Read<'a> {
+    Ready(Box<Ready<'a>>),
     Done {
         id: Option<RecordId>,
         outcome: Outcome,
@@ -71,7 +75,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads an input that was named.
-    pub(super) fn read(&self, mut input: Input) -> Read {
+    pub(super) fn read(&self, mut input: Input) -> Read<'a> {
         let mut source_bytes = 0;
         let mut id = input.id.take();
         let outcome = match self.try_read(input, &mut id, &mut source_bytes) {
@@ -91,10 +95,9 @@ impl<'a> Reader<'a> {
         mut input: Input,
         told: &mut Option<RecordId>,
         source_bytes: &mut u64,
-    ) -> Result<Read> {
-        let options = &self.options.put;
+    ) -> Result<Read<'a>> {
         let origin = input.origin();
-        let bytes = input.read(options.limits.max_alloc_bytes)?;
+        let bytes = input.read(self.options.put.limits.max_alloc_bytes)?;
         *source_bytes = bytes.len() as u64;
         let name = file_name(&origin);
         let source = source_of(&bytes, &name);
@@ -116,14 +119,18 @@ impl<'a> Reader<'a> {
             }
             id
         };
+        let mut options = Cow::Borrowed(&self.options.put);
         let update = match self.database.store().header(&id) {
-            Ok(entry) => match self.difference(&entry.header, &source)? {
-                None => return done(Outcome::Skipped),
-                Some(difference) if !self.options.update => {
-                    return done(Outcome::Stale(difference));
+            Ok(entry) => {
+                if input.again {
+                    options = Cow::Owned(self.options_of(entry.header.clone())?);
                 }
-                Some(_) => true,
-            },
+                match self.difference(&entry.header, &source, &options)? {
+                    None => return done(Outcome::Skipped),
+                    Some(_) if input.again || self.options.update => true,
+                    Some(difference) => return done(Outcome::Stale(difference)),
+                }
+            }
             Err(error) if error.kind() == ErrorKind::NotFound => false,
             Err(error) => return Err(error),
         };
@@ -138,7 +145,8 @@ impl<'a> Reader<'a> {
         drop(bytes);
         Ok(Read::Ready(Box::new(Ready {
             id,
-            image: Prepared::of_file(image, Some(source), options)?,
+            image: Prepared::of_file(image, Some(source), &options)?,
+            options,
             update,
             source_bytes: *source_bytes,
         })))
@@ -152,9 +160,23 @@ impl<'a> Reader<'a> {
         taken.insert(halves[0])
     }
 
+    /// The options that made the record of `header`, but for the encoder.
+    fn options_of(&self, header: RecordHeader) -> Result<PutOptions> {
+        Ok(PutOptions {
+            resize: prepared_as(&header)?,
+            keep_position: header.exif.position.is_some(),
+            tags: header.tags,
+            ..self.options.put.clone()
+        })
+    }
+
     /// In what the record of `header` differs from what would be stored of `source`.
-    fn difference(&self, header: &RecordHeader, source: &Source) -> Result<Option<String>> {
-        let options = &self.options.put;
+    fn difference(
+        &self,
+        header: &RecordHeader,
+        source: &Source,
+        options: &PutOptions,
+    ) -> Result<Option<String>> {
         let wanted = self
             .database
             .hub()

@@ -19,12 +19,28 @@ pub(crate) struct ImageArgs {
     /// Keep the place where a picture was taken, if its file says it
     #[arg(long)]
     keep_gps: bool,
+    #[command(flatten)]
+    limits: LimitArgs,
+}
+
+/// What an image file may cost to read.
+#[derive(Debug, clap::Args)]
+pub(crate) struct LimitArgs {
     /// Refuse images of more pixels than this
     #[arg(long, value_name = "N", default_value_t = Limits::default().max_pixels)]
     max_pixels: u64,
     /// Refuse images whose decoding takes more memory than this
     #[arg(long, value_name = "BYTES", default_value_t = Limits::default().max_alloc_bytes)]
     max_image_bytes: u64,
+}
+
+impl LimitArgs {
+    pub(crate) fn limits(&self) -> Limits {
+        Limits {
+            max_pixels: self.max_pixels,
+            max_alloc_bytes: self.max_image_bytes,
+        }
+    }
 }
 
 impl ImageArgs {
@@ -38,10 +54,7 @@ impl ImageArgs {
                 height,
                 center_crop: self.center_crop,
             }),
-            limits: Limits {
-                max_pixels: self.max_pixels,
-                max_alloc_bytes: self.max_image_bytes,
-            },
+            limits: self.limits.limits(),
             tags,
             keep_position: self.keep_gps,
         }

@@ -8,6 +8,7 @@ mod commands;
 mod context;
 mod environment;
 mod image_args;
+mod images_told;
 mod interrupt;
 mod output;
 mod progress;

@@ -14,6 +14,7 @@ mod ls;
 mod migrate;
 mod model;
 mod put;
+mod reencode;
 mod repair;
 mod rm;
 mod runtime;
@@ -31,6 +32,7 @@ pub(crate) enum Command {
     Init(init::Init),
     Put(put::Put),
     Ingest(ingest::Ingest),
+    Reencode(reencode::Reencode),
     Get(get::Get),
     Ls(ls::Ls),
     Info(info::Info),
@@ -54,6 +56,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
     match args.command {
         Command::Init(command) => init::run(&context, &command),
         Command::Put(command) => put::run(&context, &command),
+        Command::Reencode(command) => reencode::run(&context, &command),
         Command::Ingest(command) => ingest::run(&context, &command),
         Command::Get(command) => get::run(&context, &command),
         Command::Ls(command) => ls::run(&context, &command),

@@ -30,14 +30,18 @@ pub(super) struct Members<'a> {
 }
 
 impl Members<'_> {
-    /// Hands the members of the tar in `file` that are images and `wanted` to `each`; others are passed over without
+    /// Hands the members of the tar at `path` that are images and `wanted` to `each`; others are passed over without
     /// being read.
     pub(super) fn of_file(
         &self,
-        file: File,
+        path: &Path,
         wanted: &dyn Fn(&str) -> bool,
         each: &mut dyn FnMut(Found) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) => return each(self.failed(error)),
+        };
         let mut tar = Archive::new(BufReader::new(file));
         self.each(tar.entries_with_seek(), wanted, each)
     }
@@ -53,27 +57,29 @@ impl Members<'_> {
         self.each(tar.entries(), wanted, each)
     }
 
+    /// The end of the tar.
+    fn failed(&self, error: std::io::Error) -> Found {
+        let origin = Origin {
+            path: self.archive.to_path_buf(),
+            member: None,
+        };
+        Found::Failed(origin, cant_read(self.archive, error))
+    }
+
     fn each(
         &self,
         entries: std::io::Result<Entries<'_, impl Read>>,
         wanted: &dyn Fn(&str) -> bool,
         each: &mut dyn FnMut(Found) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
-        let failed = |error| {
-            let origin = Origin {
-                path: self.archive.to_path_buf(),
-                member: None,
-            };
-            Found::Failed(origin, cant_read(self.archive, error))
-        };
         let entries = match entries {
             Ok(entries) => entries,
-            Err(error) => return each(failed(error)),
+            Err(error) => return each(self.failed(error)),
         };
         for entry in entries {
             let mut entry = match entry {
                 Ok(entry) => entry,
-                Err(error) => return each(failed(error)),
+                Err(error) => return each(self.failed(error)),
             };
             if !matches!(
                 entry.header().entry_type(),
@@ -83,7 +89,7 @@ impl Members<'_> {
             }
             let path = match entry.path() {
                 Ok(path) => path.into_owned(),
-                Err(error) => return each(failed(error)),
+                Err(error) => return each(self.failed(error)),
             };
             let hidden = path
                 .file_name()
@@ -114,8 +120,8 @@ impl Members<'_> {
                 }
                 match entry.read_to_end(&mut bytes) {
                     Ok(length) if length as u64 == entry.size() => {}
-                    Ok(_) => return each(failed(std::io::ErrorKind::UnexpectedEof.into())),
-                    Err(error) => return each(failed(error)),
+                    Ok(_) => return each(self.failed(std::io::ErrorKind::UnexpectedEof.into())),
+                    Err(error) => return each(self.failed(error)),
                 }
             }
             each(Found::Input(Input {
@@ -126,6 +132,7 @@ impl Members<'_> {
                 },
                 path: name,
                 id: None,
+                again: false,
             }))?;
         }
         ControlFlow::Continue(())

@@ -1,0 +1,216 @@
+//! The files that records were made of, found again by their bytes.
+//!
+//! Invariant: a record is encoded again only from a file that has the very bytes it was made of.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::gather::{Found, Inputs};
+use super::input::{Input, Origin, Place};
+use super::members::Members;
+use super::{Done, IngestOptions, Ingested, Outcome};
+use crate::database::Database;
+use crate::error::{Error, ErrorKind, Result};
+use crate::record::{RecordHeader, RecordId};
+
+/// Files in which originals were found: for each the ids of the records that are made of it, by the name in the tar
+/// where it is one.
+#[derive(Default)]
+pub(super) struct Originals(BTreeMap<PathBuf, HashMap<Option<String>, Vec<RecordId>>>);
+
+impl Originals {
+    pub(super) fn gather(
+        self,
+        limit: u64,
+        each: &mut dyn FnMut(Found) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        for (path, mut names) in self.0 {
+            let whole = names.remove(&None).unwrap_or_default();
+            for id in whole {
+                each(Found::Input(again(Place::File(path.clone()), id)))?;
+            }
+            if names.is_empty() {
+                continue;
+            }
+            let members = Members {
+                archive: &path,
+                limit,
+            };
+            let wanted = |name: &str| names.contains_key(&Some(name.to_owned()));
+            members.of_file(&path, &wanted, &mut |found| match found {
+                Found::Input(Input {
+                    place:
+                        Place::Member {
+                            archive,
+                            name,
+                            bytes,
+                        },
+                    ..
+                }) => {
+                    for id in names.get(&Some(name.clone())).into_iter().flatten() {
+                        let place = Place::Member {
+                            archive: archive.clone(),
+                            name: name.clone(),
+                            bytes: bytes.clone(),
+                        };
+                        each(Found::Input(again(place, id.clone())))?;
+                    }
+                    ControlFlow::Continue(())
+                }
+                Found::Failed(..) => each(found),
+                _ => ControlFlow::Continue(()),
+            })?;
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn again(place: Place, id: RecordId) -> Input {
+    Input {
+        place,
+        path: String::new(),
+        id: Some(id),
+        again: true,
+    }
+}
+
+/// Records by length and BLAKE3 of their sources.
+type BySource = HashMap<(u64, [u8; 32]), Vec<Wanted>>;
+
+/// A record that is to be made again, and the name of its source.
+struct Wanted {
+    id: RecordId,
+    source: String,
+}
+
+impl Database {
+    /// Encodes records again with the encoder of `options`, from the files they were made of, as they were prepared
+    /// then; what was said of them stays. `from` is where these files are looked for, by their bytes; how they are
+    /// called doesn't matter. Records whose ids begin with `prefix` count, and those that are of this encoder already
+    /// are passed over.
+    ///
+    /// `each` is told first of the records whose file wasn't found ([`Outcome::Missing`]), then of the others.
+    ///
+    /// # Errors
+    /// As [`ingest`](Self::ingest).
+    pub fn reencode(
+        &self,
+        from: Inputs,
+        prefix: &str,
+        options: &IngestOptions,
+        stop: &AtomicBool,
+        each: &mut dyn FnMut(&Done),
+    ) -> Result<Ingested> {
+        let mut missing = self.wanted(prefix, options)?;
+        let lengths: HashSet<u64> = missing.keys().map(|(bytes, _)| *bytes).collect();
+        let mut originals = Originals::default();
+        let limit = options.put.limits.max_alloc_bytes;
+        from.gather(limit, &mut |found| {
+            if let Found::Input(input) = found
+                && let Some((origin, records)) = look(input, limit, &lengths, &mut missing)
+            {
+                let ids = records.into_iter().map(|wanted| wanted.id).collect();
+                originals
+                    .0
+                    .entry(origin.path)
+                    .or_default()
+                    .insert(origin.member, ids);
+            }
+            if missing.is_empty() || stop.load(Ordering::Relaxed) {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        });
+        let mut lost: Vec<_> = missing.into_values().flatten().collect();
+        lost.sort_by(|a, b| a.id.cmp(&b.id));
+        let count = lost.len() as u64;
+        for Wanted { id, source } in lost {
+            each(&Done {
+                origin: Origin {
+                    path: source.into(),
+                    member: None,
+                },
+                id: Some(id),
+                outcome: Outcome::Missing,
+                source_bytes: 0,
+                stored_bytes: 0,
+                notes: Vec::new(),
+            });
+        }
+        let ingested = self.ingest(Inputs::originals(originals), options, stop, each)?;
+        Ok(Ingested {
+            missing: count,
+            ..ingested
+        })
+    }
+
+    /// The records that another encoder made.
+    fn wanted(&self, prefix: &str, options: &IngestOptions) -> Result<BySource> {
+        let model = self.hub().model(self.encoder_of(&options.put))?;
+        let fingerprint = model.encoder_fingerprint();
+        let mut wanted = BySource::new();
+        for entry in self.store().entries(prefix) {
+            let entry = entry?.header;
+            let made_by = entry.encoder.and_then(|encoder| encoder.fingerprint);
+            if made_by.is_some() && made_by == fingerprint {
+                continue;
+            }
+            let header = match self.store().header(&entry.id) {
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                other => other?.header,
+            };
+            let (key, source) = match header.source {
+                Some(source) => ((source.bytes, source.blake3), source.name),
+                // No file has no bytes and this hash.
+                None => ((0, [0; 32]), String::new()),
+            };
+            let record = Wanted {
+                id: header.id,
+                source,
+            };
+            wanted.entry(key).or_default().push(record);
+        }
+        Ok(wanted)
+    }
+}
+
+/// Where `input` is and which records it is the original of, if there are any; they aren't missing any more.
+fn look(
+    mut input: Input,
+    limit: u64,
+    lengths: &HashSet<u64>,
+    missing: &mut BySource,
+) -> Option<(Origin, Vec<Wanted>)> {
+    let origin = input.origin();
+    let length = match &input.place {
+        Place::File(path) => std::fs::metadata(path).ok()?.len(),
+        Place::Member { bytes, .. } => bytes.len() as u64,
+    };
+    if !lengths.contains(&length) {
+        return None;
+    }
+    // A file that can't be read is no original; what then has none is told.
+    let bytes = input.read(limit).ok()?;
+    let key = (bytes.len() as u64, *blake3::hash(&bytes).as_bytes());
+    Some((origin, missing.remove(&key)?))
+}
+
+/// What is to be done to the image of a record again.
+pub(super) fn prepared_as(header: &RecordHeader) -> Result<Option<crate::image_io::Resize>> {
+    if header.preparation.is_empty() {
+        return Ok(None);
+    }
+    let resize = crate::database::parse_preparation(&header.preparation);
+    resize.map(Some).ok_or_else(|| {
+        Error::new(
+            ErrorKind::UnsupportedVersion,
+            format!(
+                "`{}` was prepared as `{}`, which this version doesn't know",
+                header.id, header.preparation
+            ),
+        )
+    })
+}
