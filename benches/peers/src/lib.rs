@@ -6,6 +6,7 @@
 pub mod data;
 pub mod engines;
 pub mod latents;
+pub mod photos;
 pub mod process;
 pub mod table;
 pub mod workload;
