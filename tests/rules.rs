@@ -97,6 +97,17 @@ fn each_foreign_crate_is_used_in_one_place() {
         ("ort", &["src/model/session.rs", "src/model/runtime.rs"]),
         ("prost", &["src/model/onnx/"]),
         ("image", &["src/image_io/"]),
+        (
+            "moxcms",
+            &[
+                "src/image_io/colors.rs",
+                "src/image_io/profile.rs",
+                "src/image_io/tables.rs",
+            ],
+        ),
+        ("png", &["src/image_io/decode/"]),
+        ("tiff", &["src/image_io/decode/"]),
+        ("zune_jpeg", &["src/image_io/decode/jpeg.rs"]),
         ("safetensors", &["src/latent_io/", "src/model/weights.rs"]),
         ("tar", &["src/archive/entry.rs", "src/ingest/members.rs"]),
         ("walkdir", &["src/ingest/gather.rs"]),

@@ -91,6 +91,10 @@ impl ImageFormat {
 
     /// The format of these bytes. The name decides only where no content does: a TGA has no magic.
     pub(super) fn sniff(bytes: &[u8], name: &str) -> Option<Self> {
+        // `image` doesn't know the header of BigTIFF.
+        if bytes.starts_with(b"II+\0") || bytes.starts_with(b"MM\0+") {
+            return Some(Self::Tiff);
+        }
         let found = image::guess_format(bytes).ok();
         let by_content = NAMES.iter().map(|&(_, format)| format);
         found

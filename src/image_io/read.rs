@@ -1,35 +1,16 @@
-//! Reading: whole images only, upright, over white, within limits.
+//! Reading: whole images only, upright, in sRGB, within limits.
 
 use std::fmt;
-use std::io::Cursor;
-
-use image::{DynamicImage, ImageDecoder, ImageError, ImageReader, RgbImage, RgbaImage};
 
 use super::ImageFormat;
+use super::decode::decode;
 use super::format::known_names;
-use super::inspect::{has_more_frames, jpeg_reaches_its_end, says_srgb};
-use crate::error::{Error, ErrorKind, Result};
+use super::metadata::read_exif;
+use super::refusal::{Limits, Source, unsupported};
+use super::to_pixels::to_pixels;
+use crate::error::Result;
 use crate::exif::Exif;
 use crate::pixels::Pixels;
-
-/// How much a file may ask for. Its header is checked against both numbers before its pixels are decoded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Width times height, in pixels. 2^28 (16384 x 16384) unless told.
-    pub max_pixels: u64,
-    /// Bytes of the image as its file holds it (up to 16 a pixel), and once more for the decoder's own
-    /// buffers. 4 GiB unless told.
-    pub max_alloc_bytes: u64,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            max_pixels: 1 << 28,
-            max_alloc_bytes: 4 << 30,
-        }
-    }
-}
 
 /// What reading a file gave.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,22 +30,17 @@ pub struct ReadImage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ImageNote {
-    /// Some pixels are not fully opaque; they were laid over white.
-    Composited,
     /// The file holds an animation or several pages; the first was read.
     FirstFrameOnly,
-    /// The file embeds a colour profile that doesn't say it is sRGB; the values were taken as sRGB.
+    /// The file says of its colours what can't be used, as a damaged profile; the values were taken as sRGB.
     ProfileIgnored,
 }
 
 impl fmt::Display for ImageNote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Composited => "transparency is not kept: the image was laid over white",
             Self::FirstFrameOnly => "only the first of several frames was read",
-            Self::ProfileIgnored => {
-                "the embedded colour profile was ignored: values were taken as sRGB"
-            }
+            Self::ProfileIgnored => "the colour profile can't be used: values were taken as sRGB",
         })
     }
 }
@@ -72,12 +48,20 @@ impl fmt::Display for ImageNote {
 /// Reads an image file of any [`ImageFormat`]. The format is found in the content; `name` is for messages, and
 /// for TGA, which can only be told by its ending.
 ///
-/// The EXIF orientation is applied. Of an animation the first frame is read. Grey becomes RGB; 16 bits and
-/// floats become 8 bits, rounded to the nearest. What is lost is said in [`ReadImage::notes`].
+/// - **Size and orientation.** Whatever the file says in EXIF or TIFF's own tag is applied.
+/// - **Colours** become sRGB: by an embedded ICC profile (RGB, grey or CMYK, curves or tables), by PNG's cICP, gAMA
+///   and cHRM where nothing of a higher rank is there, or by the format (Radiance HDR holds light). Conversion is
+///   relative colorimetric without compensation of the black point, at 16 bits; what sRGB can't show is clipped.
+///   A profile that is sRGB within a level leaves every byte as it is. CMYK without a profile is multiplied out.
+/// - **Depth.** 1 to 16 bits become 8, rounded to the nearest; floats count from 0 to 1.
+/// - **Alpha** is kept, straight, in [`Pixels::alpha`]; nothing is laid over anything.
+/// - Of an animation or several pages the first is read.
+///
+/// What is lost is said in [`ReadImage::notes`].
 ///
 /// # Errors
 /// `UnsupportedImage` if the content is of no known format or kind, or damaged or cut short where pixels would
-/// be missing; `LimitExceeded` if it is larger than `limits` allow.
+/// be missing; `LimitExceeded` if it is larger than `limits` allow. Damaged metadata is no error.
 pub fn read_image(bytes: &[u8], name: &str, limits: &Limits) -> Result<ReadImage> {
     let format = ImageFormat::sniff(bytes, name).ok_or_else(|| {
         let known = known_names();
@@ -85,127 +69,38 @@ pub fn read_image(bytes: &[u8], name: &str, limits: &Limits) -> Result<ReadImage
             "{name} is no image in a known format: known are {known}"
         ))
     })?;
-    let failed = |error| decoding_failed(name, format, limits, error);
-    if format == ImageFormat::Jpeg && !jpeg_reaches_its_end(bytes) {
-        return Err(damaged(name, format));
-    }
-
-    let mut reader = ImageReader::with_format(Cursor::new(bytes), format.codec());
-    reader.limits(decoder_limits(limits));
-    let mut decoder = reader.into_decoder().map_err(failed)?;
-    check_size(name, decoder.dimensions(), decoder.total_bytes(), limits)?;
-
-    let mut notes = Vec::new();
-    let profile = decoder.icc_profile().map_err(failed)?;
-    if profile.is_some_and(|profile| !says_srgb(&profile)) {
-        notes.push(ImageNote::ProfileIgnored);
-    }
-    let orientation = decoder.orientation().map_err(failed)?;
-    let mut image = DynamicImage::from_decoder(decoder).map_err(failed)?;
-    image.apply_orientation(orientation);
-
-    let rgb = match image {
-        DynamicImage::ImageRgb8(rgb) => rgb,
-        image if image.color().has_alpha() => {
-            let (rgb, composited) = over_white(&image.into_rgba8());
-            notes.extend(composited.then_some(ImageNote::Composited));
-            rgb
-        }
-        image => image.into_rgb8(),
-    };
-    if has_more_frames(bytes, format, decoder_limits(limits)).map_err(failed)? {
-        notes.push(ImageNote::FirstFrameOnly);
-    }
-    Ok(ReadImage {
-        pixels: Pixels::from_rgb(rgb.width(), rgb.height(), rgb.into_raw())?,
+    let raster = decode(Source {
+        bytes,
+        name,
         format,
-        exif: Exif::default(),
+        limits,
+    })?;
+    // A TIFF is built like EXIF, and says the same in its own directories.
+    let exif = match format {
+        ImageFormat::Tiff => read_exif(bytes),
+        _ => raster.exif.as_deref().map(read_exif).unwrap_or_default(),
+    };
+    let more_frames = raster.more_frames;
+    let (pixels, understood) = to_pixels(raster)?;
+    let mut notes = Vec::new();
+    notes.extend((!understood).then_some(ImageNote::ProfileIgnored));
+    notes.extend(more_frames.then_some(ImageNote::FirstFrameOnly));
+    Ok(ReadImage {
+        pixels,
+        format,
+        exif,
         notes,
     })
-}
-
-fn decoder_limits(limits: &Limits) -> image::Limits {
-    let mut decoder_limits = image::Limits::no_limits();
-    decoder_limits.max_alloc = Some(limits.max_alloc_bytes);
-    decoder_limits
-}
-
-fn check_size(name: &str, size: (u32, u32), bytes: u64, limits: &Limits) -> Result<()> {
-    let (width, height) = size;
-    let pixels = u64::from(width) * u64::from(height);
-    let too_large = |message| Err(Error::new(ErrorKind::LimitExceeded, message));
-    if pixels == 0 {
-        return Err(unsupported(format!(
-            "{name} is an image of {width}x{height} pixels"
-        )));
-    }
-    if pixels > limits.max_pixels {
-        return too_large(format!(
-            "{name} is {width}x{height} = {pixels} pixels, more than the limit of {}",
-            limits.max_pixels
-        ));
-    }
-    if bytes > limits.max_alloc_bytes {
-        return too_large(format!(
-            "{name} is {width}x{height} pixels = {bytes} bytes, more than the limit of {}",
-            limits.max_alloc_bytes
-        ));
-    }
-    Ok(())
-}
-
-fn unsupported(message: String) -> Error {
-    Error::new(ErrorKind::UnsupportedImage, message)
-}
-
-fn damaged(name: &str, format: ImageFormat) -> Error {
-    let format = format.to_string().to_uppercase();
-    unsupported(format!(
-        "{name}: the {format} data ends early or is damaged"
-    ))
-}
-
-fn decoding_failed(name: &str, format: ImageFormat, limits: &Limits, error: ImageError) -> Error {
-    match error {
-        ImageError::Limits(_) => Error::new(
-            ErrorKind::LimitExceeded,
-            format!(
-                "{name}: decoding takes more than the limit of {} bytes",
-                limits.max_alloc_bytes
-            ),
-        ),
-        ImageError::Unsupported(_) => {
-            let format = format.to_string().to_uppercase();
-            unsupported(format!("{name}: {format} of this kind can't be read"))
-        }
-        _ => damaged(name, format),
-    }
-    .with_source(error)
-}
-
-/// The image without alpha, and whether that changed a pixel.
-fn over_white(image: &RgbaImage) -> (RgbImage, bool) {
-    let mut composited = false;
-    let mut rgb = RgbImage::new(image.width(), image.height());
-    for (to, from) in rgb.pixels_mut().zip(image.pixels()) {
-        let [r, g, b, alpha] = from.0;
-        composited |= alpha < 255;
-        let blend = |value: u8| {
-            let alpha = u16::from(alpha);
-            ((u16::from(value) * alpha + 255 * (255 - alpha) + 127) / 255) as u8
-        };
-        to.0 = [r, g, b].map(blend);
-    }
-    (rgb, composited)
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::write_image;
     use super::*;
+    use crate::error::ErrorKind;
     use image::codecs::gif::GifEncoder;
     use image::codecs::png::PngEncoder;
-    use image::{ExtendedColorType, Frame, ImageEncoder, Rgba};
+    use image::{ExtendedColorType, Frame, ImageEncoder, Rgba, RgbaImage};
     use std::error::Error as _;
 
     fn read(bytes: &[u8], name: &str) -> Result<ReadImage> {
@@ -362,27 +257,25 @@ mod tests {
     }
 
     #[test]
-    fn opaque_alpha_is_dropped_and_other_alpha_is_laid_over_white_and_told() {
-        for (samples, color, expected, composited) in [
+    fn alpha_is_kept_unless_all_is_opaque() {
+        for (samples, color, rgb, alpha) in [
             (
                 &[1, 2, 3, 255][..],
                 ExtendedColorType::Rgba8,
                 [1, 2, 3],
-                false,
+                None,
             ),
-            (&[1, 2, 3, 0], ExtendedColorType::Rgba8, [255; 3], true),
-            (
-                &[0, 100, 255, 51],
-                ExtendedColorType::Rgba8,
-                [204, 224, 255],
-                true,
-            ),
-            (&[10, 254], ExtendedColorType::La8, [11; 3], true),
-            (&[10, 255], ExtendedColorType::La8, [10; 3], false),
+            (&[1, 2, 3, 0], ExtendedColorType::Rgba8, [1, 2, 3], Some(0)),
+            (&[10, 254], ExtendedColorType::La8, [10; 3], Some(254)),
+            (&[10, 255], ExtendedColorType::La8, [10; 3], None),
         ] {
             let read = read(&png(samples, color, b""), "a").unwrap();
-            assert_eq!(read.pixels.as_rgb(), expected);
-            assert_eq!(read.notes == [ImageNote::Composited], composited);
+            assert_eq!(read.pixels.as_rgb(), rgb);
+            assert_eq!(
+                read.pixels.alpha(),
+                alpha.as_ref().map(std::slice::from_ref)
+            );
+            assert_eq!(read.notes, []);
         }
     }
 
@@ -405,13 +298,10 @@ mod tests {
     }
 
     #[test]
-    fn a_profile_that_is_not_srgb_is_told() {
-        for (profile, notes) in [
-            (&b"sRGB IEC61966-2.1"[..], &[][..]),
-            (b"Display P3", &[ImageNote::ProfileIgnored]),
-        ] {
-            let file = png(&[1, 2, 3], ExtendedColorType::Rgb8, profile);
-            assert_eq!(read(&file, "a").unwrap().notes, notes);
-        }
+    fn a_damaged_profile_is_told_and_values_are_taken_as_srgb() {
+        let file = png(&[1, 2, 3], ExtendedColorType::Rgb8, b"Display P3");
+        let read = read(&file, "a").unwrap();
+        assert_eq!(read.notes, [ImageNote::ProfileIgnored]);
+        assert_eq!(read.pixels.as_rgb(), [1, 2, 3]);
     }
 }
