@@ -10,7 +10,7 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use latentdb::backend::{Backend, Durability, LocalBackend, MemoryBackend, Mode, Operation};
 use latentdb::{
     Database, Hub, HubOptions, ImageFormat, Limits, Pixels, Provider, PutOptions, Record, Store,
-    read_image, write_image,
+    WriteOptions, read_image, write_image,
 };
 
 const SIDE: u32 = 512;
@@ -47,7 +47,8 @@ fn benches(criterion: &mut Criterion) {
         ..HubOptions::default()
     }));
     let pixels = picture();
-    let png = write_image(&pixels, ImageFormat::Png).expect("a PNG can be written");
+    let png = write_image(&pixels, ImageFormat::Png, &WriteOptions::default())
+        .expect("a PNG can be written");
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder for the store");
     let db = Database::open_or_create(folder.path().join("store")).expect("a store");
     let db = db.with_hub(std::sync::Arc::clone(&hub));
@@ -116,7 +117,7 @@ fn benches(criterion: &mut Criterion) {
         b.iter(|| db.decode(&record, None).expect("pixels"));
     });
     get.bench_function("png_encoding", |b| {
-        b.iter(|| write_image(&pixels, ImageFormat::Png).expect("a PNG"));
+        b.iter(|| write_image(&pixels, ImageFormat::Png, &WriteOptions::default()).expect("a PNG"));
     });
     get.bench_function("total_without_png", |b| {
         b.iter(|| db.get("one", None).expect("pixels"));

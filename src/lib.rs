@@ -67,12 +67,16 @@ mod store;
 mod tile;
 
 pub use archive::{ArchiveReader, write_archive};
-pub use database::{DEFAULT_ENCODER, Database, ForeignLatent, PutOptions, Stored, source_of};
+pub use database::{
+    DEFAULT_ENCODER, Database, FileOptions, ForeignLatent, PutOptions, Stored, source_of,
+};
 pub use error::{Error, ErrorKind, Result};
 pub use exif::{Exif, Position};
 pub use fs::{read_file, write_file, write_file_with};
 pub use half;
-pub use image_io::{ImageFormat, ImageNote, Limits, ReadImage, Resize, read_image, write_image};
+pub use image_io::{
+    ImageFormat, ImageNote, Limits, ReadImage, Resize, WriteOptions, read_image, write_image,
+};
 pub use ingest::{Done, IdTemplate, IngestOptions, Ingested, Inputs, Origin, Outcome, Shard};
 pub use latent::{Latent, LatentShape};
 pub use latent_io::{LatentFile, LatentFormat, read_latent, write_latent};

@@ -17,7 +17,10 @@ fn disc(hidden: [u8; 3]) -> Pixels {
         })
         .collect();
     let (colors, _) = seen.as_rgb().as_chunks::<3>();
-    let colors = colors.iter().zip(&alpha).flat_map(|(color, &alpha)| if alpha == 0 { hidden } else { *color });
+    let colors = colors
+        .iter()
+        .zip(&alpha)
+        .flat_map(|(color, &alpha)| if alpha == 0 { hidden } else { *color });
     let pixels = Pixels::from_rgb(width, height, colors.collect()).unwrap();
     pixels.with_alpha(alpha).unwrap()
 }
@@ -35,8 +38,15 @@ fn alpha_comes_back_byte_by_byte_and_is_shown() {
     let back = decoded(&sandbox.run(&["get", "disc"]).succeeds().stdout);
     assert!(back.alpha() == original.alpha());
     let info = sandbox.run(&["info", "disc"]).succeeds();
-    assert!(info.text().contains("96x72 pixels with alpha"), "{}", info.text());
-    assert_eq!(sandbox.run(&["info", "disc", "--json"]).json()["alpha"], true);
+    assert!(
+        info.text().contains("96x72 pixels with alpha"),
+        "{}",
+        info.text()
+    );
+    assert_eq!(
+        sandbox.run(&["info", "disc", "--json"]).json()["alpha"],
+        true
+    );
     assert_eq!(sandbox.run(&["ls", "--json"]).json()["alpha"], true);
     sandbox.run(&["verify", "--deep"]).succeeds();
 }
@@ -80,7 +90,9 @@ fn formats_without_alpha_get_a_background() {
     sandbox.write("disc.png", &png(&disc([0; 3])));
     sandbox.run(&["put", "disc", "disc.png"]).succeeds();
     let corner = |args: &[&str]| {
-        let run = sandbox.run(&[&["get", "disc", "--format", "jpeg"], args].concat()).succeeds();
+        let run = sandbox
+            .run(&[&["get", "disc", "--format", "jpeg"], args].concat())
+            .succeeds();
         let image = decoded(&run.stdout);
         assert_eq!(image.alpha(), None);
         let pixel = image.crop(0, 0, 1, 1).unwrap();
@@ -88,5 +100,8 @@ fn formats_without_alpha_get_a_background() {
     };
     assert!(corner(&[]).iter().all(|value| *value > 250));
     let [red, green, blue] = corner(&["--background", "0040ff"]);
-    assert!(red < 6 && green.abs_diff(64) < 6 && blue > 249, "{red} {green} {blue}");
+    assert!(
+        red < 6 && green.abs_diff(64) < 6 && blue > 249,
+        "{red} {green} {blue}"
+    );
 }

@@ -66,7 +66,7 @@ fn the_output_format_follows_the_ending_or_format() {
     let file = sandbox.image("a.png", &picture(40, 24, 3));
     sandbox.run(&["put", "a", &file]).succeeds();
     for ending in [
-        "png", "jpg", "jpeg", "webp", "gif", "bmp", "tiff", "qoi", "ppm", "tga",
+        "png", "jpg", "jpeg", "webp", "avif", "gif", "bmp", "tiff", "qoi", "ppm", "tga",
     ] {
         let name = format!("out.{ending}");
         sandbox.run(&["get", "a", "-o", &name]).succeeds();
@@ -79,6 +79,44 @@ fn the_output_format_follows_the_ending_or_format() {
             .run(&["get", "a", "--format", ending, "-o", "-"])
             .succeeds();
         assert_eq!(piped.stdout, sandbox.read(&name), "{ending}");
+    }
+}
+
+#[test]
+fn quality_is_for_formats_that_have_one() {
+    let sandbox = Sandbox::new();
+    let file = sandbox.image("a.png", &picture(64, 48, 3));
+    sandbox.run(&["put", "a", &file]).succeeds();
+    let get = |arguments: &[&str]| sandbox.run(&[&["get", "a"], arguments].concat());
+    for format in ["jpeg", "webp", "avif"] {
+        let of_quality = |quality| {
+            let run = get(&["--format", format, "--quality", quality]).succeeds();
+            assert_eq!(decoded(&run.stdout).width(), 64);
+            run.stdout.len()
+        };
+        assert!(of_quality("20") < of_quality("95"), "{format}");
+    }
+    let named = ["png has no quality to choose", "jpeg, jpg, webp, avif"];
+    get(&["--quality", "50"]).fails(2, &named);
+    get(&["--quality", "0", "-o", "a.jpg"]).fails(2, &["0", "1..=100"]);
+    get(&["--quality", "101", "-o", "a.jpg"]).fails(2, &["101", "1..=100"]);
+    get(&["-o", "a.hdr"]).fails(2, &["hdr can only be read", "png, jpeg"]);
+    assert_eq!(sandbox.names(), ["a.png"], "nothing was written");
+}
+
+#[test]
+fn a_background_is_a_colour() {
+    let sandbox = Sandbox::new();
+    let file = sandbox.image("a.png", &picture(16, 8, 3));
+    sandbox.run(&["put", "a", &file]).succeeds();
+    let get = |color| sandbox.run(&["get", "a", "--background", color]);
+    let plain = get("white").succeeds().stdout;
+    for color in ["black", "20ff00", "#20FF00"] {
+        let same = get(color).succeeds().stdout == plain;
+        assert!(same, "an opaque image has no background");
+    }
+    for color in ["red", "fff", "20ff0", "20ff00ff", "+20ff0", ""] {
+        get(color).fails(2, &["RRGGBB"]);
     }
 }
 

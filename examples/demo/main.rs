@@ -16,7 +16,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use latentdb::{
-    Database, ErrorKind, ImageFormat, Limits, PutOptions, psnr, read_image, write_image,
+    Database, ErrorKind, ImageFormat, Limits, PutOptions, WriteOptions, psnr, read_image,
+    write_image,
 };
 use sheet::Sheet;
 use table::{Row, Table};
@@ -182,7 +183,11 @@ fn fresh_store(path: &Path) -> Outcome<Database> {
 }
 
 fn write_sheet(sheet: &Sheet, path: &Path) -> Outcome<()> {
-    let bytes = write_image(&sheet.to_pixels()?, ImageFormat::Png)?;
+    let bytes = write_image(
+        &sheet.to_pixels()?,
+        ImageFormat::Png,
+        &WriteOptions::default(),
+    )?;
     fs::write(path, bytes).map_err(|e| format!("can't write {}: {e}", path.display()))?;
     println!(
         "Originals (left) beside what came back (right): {}",

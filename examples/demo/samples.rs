@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use latentdb::{ImageFormat, Pixels, write_image};
+use latentdb::{ImageFormat, Pixels, WriteOptions, write_image};
 
 use crate::Outcome;
 use crate::scenes::SCENES;
@@ -24,8 +24,11 @@ pub(crate) fn render_into(folder: &Path) -> Outcome<Vec<PathBuf>> {
         let (width, height) = scene.size;
         let pixels = Pixels::from_rgb(width, height, (scene.picture)(scene.size))?;
         let path = folder.join(format!("{}.png", scene.name));
-        fs::write(&path, write_image(&pixels, ImageFormat::Png)?)
-            .map_err(|e| format!("can't write {}: {e}", path.display()))?;
+        fs::write(
+            &path,
+            write_image(&pixels, ImageFormat::Png, &WriteOptions::default())?,
+        )
+        .map_err(|e| format!("can't write {}: {e}", path.display()))?;
         paths.push(path);
     }
     paths.sort();

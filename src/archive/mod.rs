@@ -11,6 +11,7 @@ use std::io::{Read, Write};
 use std::iter::FusedIterator;
 
 use entry::{Entry, EntryReader, EntryWriter, refused};
+pub(crate) use name::encode as file_name;
 use name::{JSON, TENSOR};
 
 use crate::error::{Error, ErrorKind, Result};

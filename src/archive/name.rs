@@ -24,7 +24,7 @@ const NUMBERED_DEVICES: [&str; 2] = ["com", "lpt"];
 /// The name of the files of `id`, without their ending.
 ///
 /// To get the id back, remove every `%/` and undo the percent-encoding.
-pub(super) fn encode(id: &RecordId) -> String {
+pub(crate) fn encode(id: &RecordId) -> String {
     let mut pieces = Vec::new();
     let components = components(id.as_str());
     let last = components.len() - 1;

@@ -169,14 +169,14 @@ fn number(digits: &[u8], little: bool) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{ImageFormat, write_image};
+    use super::super::{ImageFormat, WriteOptions, write_image};
     use super::*;
     use crate::pixels::Pixels;
 
     #[test]
     fn a_link_to_a_second_directory_is_seen() {
         let pixels = Pixels::from_rgb(1, 1, vec![1, 2, 3]).unwrap();
-        let mut tiff = write_image(&pixels, ImageFormat::Tiff).unwrap();
+        let mut tiff = write_image(&pixels, ImageFormat::Tiff, &WriteOptions::default()).unwrap();
         assert!(!Tiff::new(&tiff).unwrap().has_second());
         let directory = u32::from_le_bytes(tiff[4..8].try_into().unwrap()) as usize;
         let link = directory + 2 + 12 * usize::from(tiff[directory]);

@@ -3,9 +3,11 @@
 //! Invariant: what is read is a whole image or an error. A file's name is shown to people and never
 //! trusted, and no memory is taken for pixels before the header's size has passed the [`Limits`].
 
+mod avif;
 mod colors;
 mod decode;
 mod directory;
+mod foreign;
 mod format;
 mod metadata;
 mod profile;
@@ -21,4 +23,4 @@ pub use format::ImageFormat;
 pub use read::{ImageNote, ReadImage, read_image};
 pub use refusal::Limits;
 pub use resize::Resize;
-pub use write::write_image;
+pub use write::{WriteOptions, write_image};

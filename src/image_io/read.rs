@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use super::ImageFormat;
 use super::decode::decode;
 use super::format::known_names;
 use super::metadata::read_exif;
 use super::refusal::{Limits, Source, unsupported};
 use super::to_pixels::to_pixels;
+use super::{ImageFormat, foreign};
 use crate::error::Result;
 use crate::exif::Exif;
 use crate::pixels::Pixels;
@@ -63,6 +63,12 @@ impl fmt::Display for ImageNote {
 /// `UnsupportedImage` if the content is of no known format or kind, or damaged or cut short where pixels would
 /// be missing; `LimitExceeded` if it is larger than `limits` allow. Damaged metadata is no error.
 pub fn read_image(bytes: &[u8], name: &str, limits: &Limits) -> Result<ReadImage> {
+    // A camera's raw file may pass for a TIFF.
+    if !ImageFormat::is_avif(bytes)
+        && let Some(error) = foreign::refusal(bytes, name)
+    {
+        return Err(error);
+    }
     let format = ImageFormat::sniff(bytes, name).ok_or_else(|| {
         let known = known_names();
         unsupported(format!(
@@ -95,7 +101,7 @@ pub fn read_image(bytes: &[u8], name: &str, limits: &Limits) -> Result<ReadImage
 
 #[cfg(test)]
 mod tests {
-    use super::super::write_image;
+    use super::super::{WriteOptions, write_image};
     use super::*;
     use crate::error::ErrorKind;
     use image::codecs::gif::GifEncoder;
@@ -125,7 +131,7 @@ mod tests {
 
     #[test]
     fn the_content_tells_the_format_and_the_name_does_not() {
-        let jpeg = write_image(&noise(8, 8), ImageFormat::Jpeg).unwrap();
+        let jpeg = write_image(&noise(8, 8), ImageFormat::Jpeg, &WriteOptions::default()).unwrap();
         assert_eq!(read(&jpeg, "photo.png").unwrap().format, ImageFormat::Jpeg);
     }
 
@@ -146,7 +152,12 @@ mod tests {
         for name in [
             "png", "jpeg", "webp", "gif", "bmp", "tiff", "qoi", "pnm", "tga",
         ] {
-            let whole = write_image(&noise(19, 13), name.parse().unwrap()).unwrap();
+            let whole = write_image(
+                &noise(19, 13),
+                name.parse().unwrap(),
+                &WriteOptions::default(),
+            )
+            .unwrap();
             let file = format!("cut.{name}");
             assert_eq!(read(&whole, &file).unwrap().format.to_string(), name);
             for length in 0..=whole.len() * 3 / 4 {
@@ -158,7 +169,8 @@ mod tests {
 
     #[test]
     fn damage_is_told_with_its_cause() {
-        let mut png = write_image(&noise(40, 40), ImageFormat::Png).unwrap();
+        let mut png =
+            write_image(&noise(40, 40), ImageFormat::Png, &WriteOptions::default()).unwrap();
         let middle = png.len() / 2;
         png[middle] ^= 1;
         let error = read(&png, "a.png").unwrap_err();
@@ -195,7 +207,7 @@ mod tests {
             max_alloc_bytes: 767,
             ..Limits::default()
         };
-        let bmp = write_image(&noise(16, 16), ImageFormat::Bmp).unwrap();
+        let bmp = write_image(&noise(16, 16), ImageFormat::Bmp, &WriteOptions::default()).unwrap();
         let error = read_image(&bmp, "a", &limits).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::LimitExceeded);
         let expected = "a is 16x16 pixels = 768 bytes, more than the limit of 767";
@@ -210,7 +222,12 @@ mod tests {
         let level = |x: u32, y: u32| (x / 16 + y / 8 * 2) as u8 * 70 + 20;
         let row = |y| (0..width).flat_map(move |x| [level(x, y); 3]);
         let stored = Pixels::from_rgb(width, height, (0..height).flat_map(row).collect());
-        let jpeg = write_image(&stored.unwrap(), ImageFormat::Jpeg).unwrap();
+        let jpeg = write_image(
+            &stored.unwrap(),
+            ImageFormat::Jpeg,
+            &WriteOptions::default(),
+        )
+        .unwrap();
         for (orientation, corners) in [
             (1, [0, 1, 2, 3]),
             (2, [1, 0, 3, 2]),
@@ -281,7 +298,8 @@ mod tests {
 
     #[test]
     fn a_jpeg_that_lost_its_last_byte_is_an_error() {
-        let jpeg = write_image(&noise(40, 40), ImageFormat::Jpeg).unwrap();
+        let jpeg =
+            write_image(&noise(40, 40), ImageFormat::Jpeg, &WriteOptions::default()).unwrap();
         let error = read(&jpeg[..jpeg.len() - 1], "photo.jpg").unwrap_err();
         let expected = "photo.jpg: the JPEG data ends early or is damaged";
         assert_eq!(error.to_string(), expected);

@@ -12,7 +12,7 @@ pub(crate) mod values;
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
-use latentdb::{ImageFormat, Pixels};
+use latentdb::{ImageFormat, Pixels, WriteOptions};
 
 /// A folder of its own for each test, and the program run in it.
 pub(crate) struct Sandbox {
@@ -103,7 +103,10 @@ impl Sandbox {
     /// Writes an image into the sandbox.
     pub(crate) fn image(&self, name: &str, pixels: &Pixels) -> String {
         let format = ImageFormat::from_path(Path::new(name)).unwrap();
-        self.write(name, &latentdb::write_image(pixels, format).unwrap())
+        self.write(
+            name,
+            &latentdb::write_image(pixels, format, &WriteOptions::default()).unwrap(),
+        )
     }
 
     /// Names of all files and folders in the sandbox, without the store.

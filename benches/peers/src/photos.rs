@@ -18,7 +18,10 @@ pub fn photo(width: u32, height: u32, seed: u64) -> Result<Pixels> {
         for y in 0..rows {
             for x in 0..columns {
                 let (gx, gy) = (x / step, y / step);
-                let (fx, fy) = ((x % step) as f32 / step as f32, (y % step) as f32 / step as f32);
+                let (fx, fy) = (
+                    (x % step) as f32 / step as f32,
+                    (y % step) as f32 / step as f32,
+                );
                 let at = |dx: usize, dy: usize| grid[(gy + dy) * across + gx + dx];
                 let top = at(0, 0) * (1.0 - fx) + at(1, 0) * fx;
                 let bottom = at(0, 1) * (1.0 - fx) + at(1, 1) * fx;

@@ -293,14 +293,14 @@ impl<'a> Bits<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::{ImageFormat, write_image};
+    use super::super::super::{ImageFormat, WriteOptions, write_image};
     use super::*;
     use crate::pixels::Pixels;
 
     fn jpeg() -> Vec<u8> {
         let noise = (0..40 * 40 * 3).map(|i: u32| (i * i % 251) as u8);
         let noise = Pixels::from_rgb(40, 40, noise.collect()).unwrap();
-        write_image(&noise, ImageFormat::Jpeg).unwrap()
+        write_image(&noise, ImageFormat::Jpeg, &WriteOptions::default()).unwrap()
     }
 
     /// The bytes of its scan.

@@ -12,6 +12,7 @@ mod tiff_samples;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::ImageFormat;
+use super::avif;
 use super::raster::Raster;
 use super::refusal::Source;
 use crate::error::Result;
@@ -19,6 +20,7 @@ use crate::error::Result;
 /// The first frame or page of a file, as stored.
 pub(super) fn decode(source: Source) -> Result<Raster> {
     let read = || match source.format {
+        ImageFormat::Avif => avif::read(source),
         ImageFormat::Jpeg => jpeg::read(source),
         ImageFormat::Png => png::read(source),
         ImageFormat::Tiff => tiff::read(source),

@@ -166,7 +166,7 @@ fn refused(source: Source, error: TiffError) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::{ImageFormat, read_image, write_image};
+    use super::super::super::{ImageFormat, WriteOptions, read_image, write_image};
     use crate::error::ErrorKind;
     use crate::image_io::Limits;
     use crate::pixels::Pixels;
@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn a_text_longer_than_the_file_is_damage() {
         let pixels = Pixels::from_rgb(1, 1, vec![1, 2, 3]).unwrap();
-        let mut tiff = write_image(&pixels, ImageFormat::Tiff).unwrap();
+        let mut tiff = write_image(&pixels, ImageFormat::Tiff, &WriteOptions::default()).unwrap();
         let directory = u32::from_le_bytes(tiff[4..8].try_into().unwrap()) as usize;
         let photometric = super::PHOTOMETRIC.to_le_bytes();
         let field = (directory + 2..tiff.len())

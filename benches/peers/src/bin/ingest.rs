@@ -12,8 +12,8 @@ use std::time::Instant;
 
 use clap::Parser;
 use latentdb::{
-    Database, Hub, HubOptions, ImageFormat, IngestOptions, Inputs, Limits, ModelsFolder, Pixels, Store,
-    WriteOptions, read_image, write_image,
+    Database, Hub, HubOptions, ImageFormat, IngestOptions, Inputs, Limits, ModelsFolder, Pixels,
+    Store, WriteOptions, read_image, write_image,
 };
 use latentdb_peers::data::median;
 use latentdb_peers::process::{self, Measured};
@@ -50,9 +50,10 @@ struct Args {
 impl Args {
     fn hub(&self) -> Hub {
         Hub::new(HubOptions {
-            models: self.models.clone().or_else(|| {
-                ModelsFolder::from_env().map(|folder| folder.path().to_path_buf())
-            }),
+            models: self
+                .models
+                .clone()
+                .or_else(|| ModelsFolder::from_env().map(|folder| folder.path().to_path_buf())),
             ..HubOptions::default()
         })
     }
@@ -65,9 +66,15 @@ impl Args {
     fn graph(&self) -> Result<PathBuf> {
         let hub = self.hub();
         let spec = hub.model(&self.encoder)?;
-        let file = &spec.encoder.as_ref().ok_or("the model has no encoder")?.file;
+        let file = &spec
+            .encoder
+            .as_ref()
+            .ok_or("the model has no encoder")?
+            .file;
         if spec.is_built_in() {
-            return Ok(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../onnx/tiny").join(file));
+            return Ok(Path::new(env!("CARGO_MANIFEST_DIR"))
+                .join("../../onnx/tiny")
+                .join(file));
         }
         let models = hub.models_folder().ok_or("there is no folder of models")?;
         Ok(models.path().join(&self.encoder).join(file))
@@ -94,9 +101,21 @@ fn main() -> Result<()> {
 fn run(args: &Args) -> Result<()> {
     let mut source_bytes = 0;
     for seed in 0..args.count {
-        let (width, height) = if seed % 4 == 3 { (512, 768) } else { (768, 512) };
-        let format = if seed % 5 == 4 { ImageFormat::Png } else { ImageFormat::Jpeg };
-        let file = write_image(&photos::photo(width, height, seed)?, format, &WriteOptions::default())?;
+        let (width, height) = if seed % 4 == 3 {
+            (512, 768)
+        } else {
+            (768, 512)
+        };
+        let format = if seed % 5 == 4 {
+            ImageFormat::Png
+        } else {
+            ImageFormat::Jpeg
+        };
+        let file = write_image(
+            &photos::photo(width, height, seed)?,
+            format,
+            &WriteOptions::default(),
+        )?;
         source_bytes += file.len();
         std::fs::write(args.photos().join(format!("{seed:04}.{format}")), file)?;
     }
@@ -107,12 +126,20 @@ fn run(args: &Args) -> Result<()> {
         args.encoder
     );
     let mut measured: [Vec<Measured>; 3] = Default::default();
-    let names = ["the bare model", "latentdb ingest", "Python: Pillow, onnxruntime, np.savez"];
+    let names = [
+        "the bare model",
+        "latentdb ingest",
+        "Python: Pillow, onnxruntime, np.savez",
+    ];
     let mut arguments: Vec<String> = std::env::args().skip(1).collect();
     arguments.push("--child".into());
     for _ in 0..args.rounds {
         for (at, child) in ["bare", "ingest"].into_iter().enumerate() {
-            let arguments: Vec<&str> = arguments.iter().map(String::as_str).chain([child]).collect();
+            let arguments: Vec<&str> = arguments
+                .iter()
+                .map(String::as_str)
+                .chain([child])
+                .collect();
             measured[at].push(process::measure(&arguments)?);
         }
         match python(args) {
@@ -121,21 +148,43 @@ fn run(args: &Args) -> Result<()> {
         }
     }
     let heads = [
-        "", "wall s", "to bare", "images/s", "CPU s", "cores busy", "peak MB", "stored MB", "files", "read all back ms",
+        "",
+        "wall s",
+        "to bare",
+        "images/s",
+        "CPU s",
+        "cores busy",
+        "peak MB",
+        "stored MB",
+        "files",
+        "read all back ms",
     ];
     let mut table = Table::new(heads.map(String::from));
     let of = |rounds: &[Measured], key: &str| -> Option<f64> {
-        let values: Vec<f64> = rounds.iter().filter_map(|round| round.get(key).copied()).collect();
+        let values: Vec<f64> = rounds
+            .iter()
+            .filter_map(|round| round.get(key).copied())
+            .collect();
         (!values.is_empty()).then(|| median(values))
     };
     let bare = of(&measured[0], "wall").ok_or("nothing was measured")?;
     for (name, rounds) in names.into_iter().zip(&measured) {
-        let Some(wall) = of(rounds, "wall") else { continue };
+        let Some(wall) = of(rounds, "wall") else {
+            continue;
+        };
         let cpu = of(rounds, "cpu");
-        let ratios: Vec<f64> = rounds.iter().zip(&measured[0]).map(|(a, b)| a["wall"] / b["wall"]).collect();
+        let ratios: Vec<f64> = rounds
+            .iter()
+            .zip(&measured[0])
+            .map(|(a, b)| a["wall"] / b["wall"])
+            .collect();
         let cells = [
             Some(wall),
-            Some(if rounds.len() == args.rounds { median(ratios) } else { wall / bare }),
+            Some(if rounds.len() == args.rounds {
+                median(ratios)
+            } else {
+                wall / bare
+            }),
             Some(args.count as f64 / wall),
             cpu,
             cpu.map(|cpu| cpu / wall),

@@ -1,85 +1,186 @@
 //! `latentdb get`: a record comes back as an image, or as the latent itself.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 
 use clap::ValueHint;
-use latentdb::{Database, ImageFormat, LatentFormat, RecordId, write_image, write_latent};
+use latentdb::{
+    Database, Decoded, Error, FileOptions, ImageFormat, LatentFormat, RecordId, WriteOptions,
+    write_image, write_latent,
+};
 
 use crate::args::parse_id;
 use crate::context::Context;
-use crate::output::Target;
-use crate::progress::with_spinner;
+use crate::interrupt;
+use crate::output::{self, Target};
+use crate::progress::{with_count, with_spinner};
 use crate::report::Failure;
 
 /// Get an image back
 ///
 /// The record is decoded to an image of exactly its own size, in the format of the output's ending.
+/// With --prefix all records whose ids begin so become files in a folder, called as their ids with the
+/// format's ending; failures are listed at the end, and the exit code is 3.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   latentdb get cat -o cat.png
   latentdb get cat | display
   latentdb get cat --format webp -o - > cat.webp
+  latentdb get cat -o cat.avif --quality 70
+  latentdb get logo -o logo.jpg --background 202020
+  latentdb get --prefix photos/2026/ -o album/ --format jpeg
   latentdb get cat --latent -o cat.safetensors")]
 pub(crate) struct Get {
     /// The record's id
-    #[arg(value_parser = parse_id)]
-    id: RecordId,
+    #[arg(value_parser = parse_id, required_unless_present = "prefix")]
+    id: Option<RecordId>,
+    /// Get all records whose ids begin with this; all of the store with ''
+    #[arg(long, value_name = "PREFIX", requires = "output", conflicts_with_all = ["id", "latent"])]
+    prefix: Option<String>,
     /// The decoder [default: the model that encoded the record]
     #[arg(long, value_name = "NAME", conflicts_with = "latent")]
     decoder: Option<String>,
-    /// The file to write; `-` for stdout [default: stdout]
-    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    /// The file to write; `-` for stdout; with --prefix the folder [default: stdout]
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::AnyPath)]
     output: Option<PathBuf>,
     /// The format [default: by the file's ending; png, or safetensors with --latent]
     #[arg(long, value_name = "NAME")]
     format: Option<String>,
+    /// How good a jpeg, webp or avif is, from 1 to 100 [default: 90 for jpeg, 85 for avif; webp is lossless]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=100), conflicts_with = "latent")]
+    quality: Option<u8>,
+    /// What transparent pixels are laid over where the format has no transparency: RRGGBB, white or black
+    #[arg(long, value_name = "COLOR", default_value = "white", value_parser = parse_color, conflicts_with = "latent")]
+    background: [u8; 3],
     /// Hand out the latent itself (.safetensors or .npy, unscaled); needs no model
     #[arg(long)]
     latent: bool,
 }
 
 pub(crate) fn run(context: &Context, command: &Get) -> Result<(), Failure> {
-    let output = command.output.as_deref();
-    let target = Target::new(output);
+    match (&command.id, &command.prefix) {
+        (Some(id), _) => one(context, command, id),
+        (None, Some(prefix)) => many(context, command, prefix),
+        (None, None) => unreachable!("clap asks for one of the two"),
+    }
+}
+
+impl Get {
+    /// How images are written. What can't be is a usage error.
+    fn write_options(&self, format: ImageFormat) -> Result<WriteOptions, Failure> {
+        let options = WriteOptions {
+            quality: self.quality,
+            background: self.background,
+        };
+        let checked = options.check(format);
+        checked.map_err(|e| Failure::Usage(e.to_string()))?;
+        Ok(options)
+    }
+}
+
+fn one(context: &Context, command: &Get, id: &RecordId) -> Result<(), Failure> {
+    let target = Target::new(command.output.as_deref());
     // Arguments are checked before any work is done for them.
     if command.latent {
         let format = format(command, LatentFormat::Safetensors, LatentFormat::from_path)?;
         target.check_terminal("a latent")?;
         let database = context.open_read_only()?;
-        let record = database.store().get(&command.id)?;
+        let record = database.store().get(id)?;
         if record.header.alpha && format == LatentFormat::Npy {
             eprintln!("note: the image's alpha is not in a .npy file; a .safetensors file has it");
         }
         return target.write(&write_latent(&record.into(), format)?);
     }
     let format = format(command, ImageFormat::Png, ImageFormat::from_path)?;
+    let options = command.write_options(format)?;
     target.check_terminal("an image")?;
     let database = context.open_read_only()?;
     if let Some(decoder) = &command.decoder {
         context.hub.model(decoder)?;
     }
-    let bytes = with_spinner("decoding", || decode(context, command, &database, format))?;
+    let bytes = with_spinner("decoding", || {
+        let decoded = decode(context, command, &database, id)?;
+        write_image(&decoded.pixels, format, &options)
+    })?;
     target.write(&bytes)
+}
+
+fn many(context: &Context, command: &Get, prefix: &str) -> Result<(), Failure> {
+    let Some(folder) = command
+        .output
+        .as_deref()
+        .filter(|path| *path != Path::new("-"))
+    else {
+        return Err(Failure::Usage(
+            "--prefix needs a folder: name it with -o".to_owned(),
+        ));
+    };
+    let format = match &command.format {
+        Some(name) => name
+            .parse()
+            .map_err(|e: Error| Failure::Usage(e.to_string()))?,
+        None => ImageFormat::Png,
+    };
+    let options = FileOptions {
+        decoder: command.decoder.clone(),
+        format,
+        write: command.write_options(format)?,
+    };
+    let database = context.open_read_only()?;
+    if let Some(decoder) = &command.decoder {
+        context.hub.model(decoder)?;
+    }
+    let stop = interrupt::watch()?;
+    let mut failed = Vec::new();
+    let written = with_count("decoding", |written| {
+        let each = &mut |id: &RecordId, result: &latentdb::Result<Vec<String>>| match result {
+            Ok(notes) => {
+                written.fetch_add(1, Ordering::Relaxed);
+                for note in notes {
+                    eprintln!("note: {id}: {note}");
+                }
+            }
+            Err(error) => failed.push(format!("{id}: {error:#}")),
+        };
+        database.get_files(prefix, folder, &options, stop, each)?;
+        Ok::<_, Error>(written.load(Ordering::Relaxed))
+    })?;
+    context.say(|| format!("wrote {}", output::count(written, "image")));
+    if !failed.is_empty() {
+        failed.sort();
+        eprintln!(
+            "error: {} failed:",
+            output::count(failed.len() as u64, "record")
+        );
+        for line in failed {
+            eprintln!("  {line}");
+        }
+        return Err(Failure::Silent(3));
+    }
+    if stop.load(Ordering::Relaxed) {
+        return Err(Failure::Silent(interrupt::EXIT_CODE));
+    }
+    Ok(())
 }
 
 fn decode(
     context: &Context,
     command: &Get,
     database: &Database,
-    format: ImageFormat,
-) -> latentdb::Result<Vec<u8>> {
-    let decoded = database.get(command.id.as_str(), command.decoder.as_deref())?;
+    id: &RecordId,
+) -> latentdb::Result<Decoded> {
+    let decoded = database.get(id.as_str(), command.decoder.as_deref())?;
     for note in &decoded.notes {
         eprintln!("note: {note}");
     }
     context.say(|| {
         format!(
-            "decoded `{}` by {} in {} {}",
-            command.id, decoded.decoder, decoded.precision, decoded.provider
+            "decoded `{id}` by {} in {} {}",
+            decoded.decoder, decoded.precision, decoded.provider
         )
     });
-    write_image(&decoded.pixels, format)
+    Ok(decoded)
 }
 
 /// `--format`, or the output's ending, or `default` on stdout. A bad one is a usage error.
@@ -94,4 +195,21 @@ fn format<F: std::str::FromStr<Err = latentdb::Error>>(
         (None, Target::Stdout) => Ok(default),
     };
     format.map_err(|e| Failure::Usage(e.to_string()))
+}
+
+/// A colour as RRGGBB in hexadecimal digits, or by name.
+fn parse_color(text: &str) -> Result<[u8; 3], String> {
+    let digits = match text {
+        "white" => "ffffff",
+        "black" => "000000",
+        digits => digits.strip_prefix('#').unwrap_or(digits),
+    };
+    let right = digits.len() == 6 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+    match u32::from_str_radix(digits, 16) {
+        Ok(number) if right => {
+            let [_, rgb @ ..] = number.to_be_bytes();
+            Ok(rgb)
+        }
+        _ => Err("a colour is RRGGBB in hexadecimal digits, white or black".to_owned()),
+    }
 }
