@@ -77,11 +77,10 @@ fn every_image_gives_the_pixels_that_were_computed_apart() {
     let expected = expected();
     let files = std::fs::read_dir(folder()).unwrap();
     let images = files.filter(|file| {
-        let name = file.as_ref().unwrap().file_name();
-        let name = name.to_string_lossy().into_owned();
-        ![".py", ".tsv", "__pycache__"]
-            .iter()
-            .any(|end| name.ends_with(end))
+        let file = file.as_ref().unwrap();
+        let name = file.file_name().to_string_lossy().into_owned();
+        // AVIF has a folder and tests of its own.
+        file.path().is_file() && ![".py", ".tsv"].iter().any(|end| name.ends_with(end))
     });
     assert_eq!(images.count(), expected.len(), "each file has its line");
     let wrong: Vec<_> = expected

@@ -34,8 +34,9 @@ impl Random {
 fn corpus() -> BTreeMap<&'static str, Vec<(String, Vec<u8>)>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
     let mut formats = BTreeMap::<_, Vec<_>>::new();
-    let mut paths: Vec<_> = std::fs::read_dir(folder)
-        .unwrap()
+    let mut paths: Vec<_> = [folder.join("avif"), folder]
+        .iter()
+        .flat_map(|folder| std::fs::read_dir(folder).unwrap())
         .map(|file| file.unwrap().path())
         .collect();
     paths.sort();
@@ -50,6 +51,8 @@ fn corpus() -> BTreeMap<&'static str, Vec<(String, Vec<u8>)>> {
             Some("qoi") => "qoi",
             Some("pbm" | "pgm" | "ppm" | "pam") => "pnm",
             Some("tga") => "tga",
+            Some("hdr") => "hdr",
+            Some("avif") => "avif",
             _ => continue,
         };
         let name = path.file_name().unwrap().to_string_lossy().into_owned();

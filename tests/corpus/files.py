@@ -114,3 +114,15 @@ def with_adobe_transform(data, transform):
     segments, rest = jpeg_segments(data)
     segments = [(m, s[:-1] + bytes([transform]) if m == 0xee else s) for m, s in segments]
     return data[:2] + b"".join(s for _, s in segments) + rest
+
+
+def hdr(light):
+    """Radiance RGBE, not compressed. Returns the file and the light that it holds."""
+    height, width, _ = light.shape
+    most = light.max(axis=-1)
+    exponent = np.where(most > 0, np.floor(np.log2(np.maximum(most, 1e-30))) + 1, -128)
+    mantissa = np.clip(np.floor(light / np.exp2(exponent)[..., None] * 256), 0, 255)
+    held = mantissa * np.exp2(exponent - 8)[..., None]
+    rgbe = np.concatenate([mantissa, exponent[..., None] + 128], axis=-1).astype("u1")
+    head = f"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y {height} +X {width}\n".encode()
+    return head + rgbe.tobytes(), held

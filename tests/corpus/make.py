@@ -418,6 +418,8 @@ def others():
     opaque = [Image.fromarray(RGB).quantize(48), Image.fromarray(255 - RGB).quantize(48)]
     data = saved(opaque[0], "GIF", save_all=True, append_images=opaque[1:])
     case("moving.gif", data, np.asarray(opaque[0].convert("RGB")), notes=FIRST)
+    data, light = files.hdr(icc.srgb_to_light(RGB / 255) * 1.2)
+    case("light.hdr", data, 255 * icc.light_to_srgb(light), within=1)
 
 
 def jpegs():
