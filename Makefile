@@ -14,8 +14,11 @@ FUZZ = $$(mkdir -p "$$TARGET/fuzz" && cd "$$TARGET/fuzz" && pwd)
 IMAGES ?=
 # A folder of latents (.npy) for `make bench-read`; without one it makes some.
 LATENTS ?=
+# The encoder of `make bench-ingest`, and the folder it lies in, if that isn't the user's own.
+ENCODER ?= tiny
+MODELS ?=
 
-export TARGET IMAGES LATENTS
+export TARGET IMAGES LATENTS MODELS
 export PYTHONDONTWRITEBYTECODE = 1
 # Set before ONNX Runtime is loaded, this keeps its published builds from sending telemetry.
 export ORT_DISABLE_TELEMETRY = 1
@@ -28,7 +31,7 @@ SEED ?=
 SECONDS ?= 60
 FUZZ_TARGETS := $(notdir $(basename $(wildcard fuzz/fuzz_targets/*.rs)))
 
-.PHONY: help setup demo test crash fuzz check bench bench-peers bench-read bench-scale golden need-cargo need-python
+.PHONY: help setup demo test crash fuzz check bench bench-peers bench-read bench-scale bench-ingest golden need-cargo need-python
 .DEFAULT_GOAL := help
 
 help:
@@ -43,6 +46,7 @@ help:
 	@echo 'make bench-peers        latentdb beside redb, fjall, LMDB and plain files (5 GB of disk, ten minutes)'
 	@echo 'make bench-read         reading latents back, beside .safetensors and .npz; LATENTS=DIR, PYTHON=one with NumPy'
 	@echo 'make bench-scale        10,000 to 1,000,000 small records: opening, memory, listing, reading'
+	@echo 'make bench-ingest       200 photographs into a store, beside the bare model and Python; ENCODER=NAME, MODELS=DIR, PYTHON=...'
 	@echo 'make golden             graphs of full-size models beside torch: differences, seconds, memory (an hour, 4 GB)'
 
 setup: need-python
@@ -104,6 +108,10 @@ bench-read: need-cargo
 
 bench-scale: need-cargo
 	$(CARGO) run --locked --release -p latentdb-peers --bin scale -- --folder "$$TARGET/bench-scale"
+
+bench-ingest: need-cargo setup
+	ORT_DYLIB_PATH="$(RUNTIME)" $(CARGO) run --locked --release -p latentdb-peers --bin ingest -- --python "$(PYTHON)" \
+		--encoder "$(ENCODER)" $${MODELS:+--models "$$MODELS"} --folder "$$TARGET/bench-ingest"
 
 golden: need-cargo setup
 	$(CARGO) build --locked --release

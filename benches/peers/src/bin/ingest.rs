@@ -165,7 +165,7 @@ fn run(args: &Args) -> Result<()> {
             .iter()
             .filter_map(|round| round.get(key).copied())
             .collect();
-        (!values.is_empty()).then(|| median(values))
+        (!values.is_empty()).then(|| median(&values))
     };
     let bare = of(&measured[0], "wall").ok_or("nothing was measured")?;
     for (name, rounds) in names.into_iter().zip(&measured) {
@@ -181,7 +181,7 @@ fn run(args: &Args) -> Result<()> {
         let cells = [
             Some(wall),
             Some(if rounds.len() == args.rounds {
-                median(ratios)
+                median(&ratios)
             } else {
                 wall / bare
             }),
