@@ -204,6 +204,7 @@ fn write_files(folder: &Path, latents: &[Latent]) -> Result<Vec<PathBuf>> {
             latent_space: Some("sd-v1".into()),
             encoder: Some("sd-vae-ft-mse".into()),
             size: Some((512, 512)),
+            alpha: None,
         };
         std::fs::write(&path, write_latent(&file, LatentFormat::Safetensors)?)?;
         Ok(path)
