@@ -84,7 +84,8 @@ pub use metrics::psnr;
 pub use model::{
     AddOptions, Added, BrokenModel, Candidate, Decoded, Element, Encoded, FileState, Hub,
     HubOptions, ImportOptions, KnownModel, LatentTensor, Layout, ModelFile, ModelHalf, ModelSpec,
-    ModelsFolder, PixelTensor, Precision, Provider, Runtime, known_models, user_data_folder,
+    ModelsFolder, PixelTensor, Precision, Provider, Runtime, TileFacts, known_models,
+    user_data_folder,
 };
 #[cfg(feature = "pull")]
 pub use model::{HubAccess, PullFile, PullPlan, PullProgress, PullStage, Pulled, PulledFile};
@@ -93,4 +94,4 @@ pub use pixels::Pixels;
 pub use record::{Coding, EncoderStamp, Record, RecordHeader, RecordId, Source, Tags};
 pub use stats::Stats;
 pub use store::{Entry, Store};
-pub use tile::Tiling;
+pub use tile::{TilePolicy, Tiling};

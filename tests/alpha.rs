@@ -72,8 +72,8 @@ fn edges_do_not_bleed() {
     sandbox.run(&["put", "disc", "disc.png"]).succeeds();
     let back = decoded(&sandbox.run(&["get", "disc"]).succeeds().stdout);
     // The same colours with nothing transparent, but black around them: what a program does that takes alpha off.
-    let black = Pixels::from_rgb(96, 72, original.as_rgb().to_vec()).unwrap();
-    sandbox.write("black.png", &png(&black));
+    let opaque = Pixels::from_rgb(96, 72, original.as_rgb().to_vec()).unwrap();
+    sandbox.write("black.png", &png(&opaque));
     sandbox.run(&["put", "black", "black.png"]).succeeds();
     let bled = decoded(&sandbox.run(&["get", "black"]).succeeds().stdout);
     let bled = bled.with_alpha(original.alpha().unwrap().to_vec()).unwrap();

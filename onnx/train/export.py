@@ -19,6 +19,12 @@ from network import COMPRESSION, CONFIG, LATENT_CHANNELS, Autoencoder, to_bytes,
 from train import VALIDATION_SEED, held_out
 
 FAMILY = "tiny"
+# Measured with onnx/bench/tiles.py; and how far a result looks, in pixels: a 3x3 convolution adds one cell of its input,
+# 4 pixels or 8. The encoder has 7 of them at 4 and one more that halves, then 9 at 8; the decoder 12 at 8, then 9 at 4.
+TILES = {
+    "encoder": {"bytes_per_pixel": 60, "reach": 8 * 4 + 9 * 8},
+    "decoder": {"bytes_per_pixel": 75, "reach": 12 * 8 + 9 * 4},
+}
 # Other images than those that validation looks at.
 STATISTICS_SEED = VALIDATION_SEED + 1
 STATISTICS_IMAGES = 256
@@ -95,6 +101,7 @@ def part(model, name, out, shape):
         "file": path.name,
         "parameters": int(sum(np.prod(t.dims) for t in halves)),
         "gflop_512": round(graph.gflop(model, shape), 2),
+        "tiles": TILES[name],
         "pixels": {"name": "pixels", "element": "u8", "layout": "nhwc", "range": [0, 255]},
         "latent": {"name": "latent", "element": "f16"},
     }

@@ -383,6 +383,7 @@ impl Database {
             }),
             source: image.source,
             preparation: preparation(options),
+            tiling: encoded.tiling,
             exif: image.exif,
             tags: options.tags.clone(),
             created_ms: now_ms(),

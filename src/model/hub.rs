@@ -3,27 +3,24 @@
 //! Invariant: ONNX Runtime starts with the first model that is needed, so whatever needs none runs
 //! without it; sessions are loaded once and shared between threads.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::OnceLock;
 
-use super::attempt::{Attempt, Done, first_success};
+use super::attempt::Attempt;
+use super::budget::Choice;
 use super::builtin;
 use super::folder::{BrokenModel, ModelsFolder};
-use super::pool::Pool;
 use super::precision::Precision;
 use super::provider::Provider;
 use super::registry::Registry;
+use super::run::{Job, Scope, Sessions, Side};
 use super::runtime::Runtime;
-use super::session::{Failure, GraphAt, Session, SessionOptions};
-use super::spec::{ModelHalf, ModelSpec};
+use super::session::Failure;
+use super::spec::ModelSpec;
 use crate::error::{Error, ErrorKind, Result};
 use crate::latent::{Latent, LatentShape};
 use crate::pixels::Pixels;
-
-/// The most images a GPU is given at once. Batches are cut into powers of two up to this, so that a
-/// GPU prepares itself for five batch sizes and not for every one that comes.
-const MAX_BATCH: usize = 16;
+use crate::tile::{TilePolicy, Tiling};
 
 /// How a [`Hub`] runs models.
 #[derive(Debug, Clone, Default)]
@@ -41,24 +38,27 @@ pub struct HubOptions {
     pub threads: Option<usize>,
     /// How many runs of one model may go on at once, each with a copy of the weights; 0 for one.
     pub sessions: usize,
+    /// Whether large images go through the models in tiles.
+    pub tile: TilePolicy,
+    /// Bytes that running models on the CPU may take before [`TilePolicy::Auto`] cuts an image into tiles;
+    /// `None` for [`HubOptions::DEFAULT_MEMORY`].
+    pub memory: Option<u64>,
+}
+
+impl HubOptions {
+    /// 4 GiB: a number and no share of the machine's memory, so that an image becomes the same latent on every
+    /// machine.
+    pub const DEFAULT_MEMORY: u64 = 4 << 30;
 }
 
 /// Knows models by name, loads them when they are needed, and runs them.
 pub struct Hub {
-    options: HubOptions,
+    pub(super) options: HubOptions,
     folder: Option<ModelsFolder>,
     registry: OnceLock<Registry>,
     runtime: OnceLock<Runtime>,
-    pools: Mutex<Pools>,
-    /// Providers that didn't start; with `auto` they aren't asked again.
-    lost: Mutex<Vec<Provider>>,
+    pub(super) sessions: Sessions,
 }
-
-/// By model, half, provider and precision.
-type Pools = HashMap<(String, Side, Attempt), Arc<Pool<Session>>>;
-
-/// Runs a session over a batch.
-type Work<I, O> = fn(&mut Session, &ModelSpec, &ModelHalf, &[I]) -> Result<Vec<O>, Failure>;
 
 /// A latent, and what made it.
 #[derive(Debug, Clone)]
@@ -69,6 +69,8 @@ pub struct Encoded {
     pub provider: Provider,
     /// What the encoder computed in.
     pub precision: Precision,
+    /// The tiles that the image was encoded in; `None` if it was encoded whole.
+    pub tiling: Option<Tiling>,
     /// Why it wasn't the first choice of both, as sentences for people.
     pub notes: Vec<String>,
 }
@@ -94,36 +96,10 @@ pub struct Decoded {
     pub provider: Provider,
     /// What the decoder computed in.
     pub precision: Precision,
+    /// The tiles that the latent was decoded in; `None` if it was decoded whole.
+    pub tiling: Option<Tiling>,
     /// Why it wasn't the first choice of both, as sentences for people.
     pub notes: Vec<String>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Side {
-    Encoder,
-    Decoder,
-}
-
-impl Side {
-    fn name(self) -> &'static str {
-        match self {
-            Side::Encoder => "encoder",
-            Side::Decoder => "decoder",
-        }
-    }
-
-    fn half(self, spec: &ModelSpec) -> Result<&ModelHalf> {
-        let half = match self {
-            Side::Encoder => &spec.encoder,
-            Side::Decoder => &spec.decoder,
-        };
-        half.as_ref().ok_or_else(|| {
-            Error::new(
-                ErrorKind::ModelNotFound,
-                format!("the model `{}` has no {}", spec.name, self.name()),
-            )
-        })
-    }
 }
 
 impl Hub {
@@ -138,8 +114,7 @@ impl Hub {
             options,
             registry: OnceLock::new(),
             runtime: OnceLock::new(),
-            pools: Mutex::default(),
-            lost: Mutex::default(),
+            sessions: Sessions::default(),
         }
     }
 
@@ -219,13 +194,13 @@ impl Hub {
         let tiny = builtin::tiny();
         let side = tiny.spatial_compression_ratio;
         let grey = Pixels::from_rgb(side, side, vec![128; 3 * (side * side) as usize])?;
-        let half = Side::Encoder.half(&tiny)?;
+        let job = Job::of(&tiny, Side::Encoder)?;
         let attempt = Attempt {
             provider,
             precision: Precision::F32,
         };
-        let mut session = self.load(&tiny, Side::Encoder, half, attempt)?;
-        match session.encode(&tiny, half, &[&grey]) {
+        let mut session = self.load(job, Scope::Image, attempt)?;
+        match session.encode(&tiny, job.half, &[&grey]) {
             Ok(_) => Ok(()),
             Err(Failure::Failed(error)) => Err(error),
             Err(Failure::NotFinite) => Err(Error::new(
@@ -260,17 +235,14 @@ impl Hub {
                 other.0, other.1
             )));
         }
-        let padded: Vec<_> = images
-            .iter()
-            .map(|image| image.pad_to_multiple(spec.spatial_compression_ratio))
-            .collect();
-        let padded: Vec<_> = padded.iter().map(|image| &**image).collect();
-        let done = self.run(spec, Side::Encoder, &padded, Session::encode)?;
-        let batch = done.value.into_iter().map(|latent| Encoded {
+        let job = Job::of(spec, Side::Encoder)?;
+        let done = self.run(job, |attempt| self.encode_in(job, attempt, images))?;
+        let batch = done.value.into_iter().map(|(latent, tiles)| Encoded {
             latent,
             provider: done.attempt.provider,
             precision: done.attempt.precision,
-            notes: done.notes.clone(),
+            tiling: tiles.as_ref().map(|tiles| tiles.tiling),
+            notes: notes(&done.notes, tiles),
         });
         Ok(batch.collect())
     }
@@ -320,22 +292,18 @@ impl Hub {
                 other.shape()
             ));
         }
-        let done = self.run(spec, Side::Decoder, latents, Session::decode)?;
-        let batch = done.value.into_iter().map(|whole: Pixels| {
-            let exact = (whole.width(), whole.height()) == (width, height);
-            Ok(Decoded {
-                pixels: if exact {
-                    whole
-                } else {
-                    whole.crop(0, 0, width, height)?
-                },
-                decoder: spec.name.clone(),
-                provider: done.attempt.provider,
-                precision: done.attempt.precision,
-                notes: done.notes.clone(),
-            })
+        let job = Job::of(spec, Side::Decoder)?;
+        let size = (width, height);
+        let done = self.run(job, |attempt| self.decode_in(job, attempt, latents, size))?;
+        let batch = done.value.into_iter().map(|(pixels, tiles)| Decoded {
+            pixels,
+            decoder: spec.name.clone(),
+            provider: done.attempt.provider,
+            precision: done.attempt.precision,
+            tiling: tiles.as_ref().map(|tiles| tiles.tiling),
+            notes: notes(&done.notes, tiles),
         });
-        batch.collect()
+        Ok(batch.collect())
     }
 
     /// The name of a model that decodes `latent_space`: `preferred` if it does, else any.
@@ -346,102 +314,12 @@ impl Hub {
         let model = self.registry().decoder_for(latent_space, preferred)?;
         Ok(&model.name)
     }
+}
 
-    /// Runs one half of a model over `items`, wherever and in whatever precision it works.
-    fn run<I: Copy, O>(
-        &self,
-        spec: &ModelSpec,
-        side: Side,
-        items: &[I],
-        work: Work<I, O>,
-    ) -> Result<Done<Vec<O>>> {
-        let half = side.half(spec)?;
-        let name = format!("the {} of `{}`", side.name(), spec.name);
-        self.runtime()?;
-        let lost = |provider: Provider| {
-            let lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
-            lost.contains(&provider)
-        };
-        let wish = (self.options.provider, self.options.precision);
-        first_success(
-            &name,
-            wish,
-            half.file_f16.is_some(),
-            |p| !lost(p),
-            |attempt| {
-                let pool = self.pool(spec, side, attempt);
-                // A CPU gains nothing from a batch, and needs its memory.
-                let most = match attempt.provider {
-                    Provider::Cpu => 1,
-                    _ => half
-                        .max_batch
-                        .map_or(MAX_BATCH, |most| (most as usize).clamp(1, MAX_BATCH)),
-                };
-                let load = || {
-                    let loaded = self.load(spec, side, half, attempt);
-                    // A model that can't be loaded says nothing of the provider.
-                    let kind = loaded.as_ref().err().map(Error::kind);
-                    if kind == Some(ErrorKind::ProviderUnavailable) {
-                        let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
-                        lost.push(attempt.provider);
-                    }
-                    loaded
-                };
-                pool.with(load, |session| {
-                    let mut outputs = Vec::with_capacity(items.len());
-                    let mut rest = items;
-                    while !rest.is_empty() {
-                        let taken = 1 << rest.len().min(most).ilog2();
-                        let (batch, after) = rest.split_at(taken);
-                        outputs.extend(work(session, spec, half, batch)?);
-                        rest = after;
-                    }
-                    Ok(outputs)
-                })?
-            },
-        )
-    }
-
-    fn pool(&self, spec: &ModelSpec, side: Side, attempt: Attempt) -> Arc<Pool<Session>> {
-        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (spec.name.clone(), side, attempt);
-        let pool = pools
-            .entry(key)
-            .or_insert_with(|| Arc::new(Pool::new(self.options.sessions)));
-        Arc::clone(pool)
-    }
-
-    fn load(
-        &self,
-        spec: &ModelSpec,
-        side: Side,
-        half: &ModelHalf,
-        attempt: Attempt,
-    ) -> Result<Session> {
-        let name = format!("the {} of `{}`", side.name(), spec.name);
-        let options = SessionOptions {
-            provider: attempt.provider,
-            threads: self.options.threads,
-        };
-        let file = match (attempt.precision, &half.file_f16) {
-            (Precision::F16, Some(file)) => file,
-            _ => &half.file,
-        };
-        if spec.is_built_in() {
-            let bytes = builtin::file(file)
-                .ok_or_else(|| Error::invalid(format!("{name} has no file {file}")))?;
-            return Session::load(self.runtime()?, options, &name, &GraphAt::Memory(bytes));
-        }
-        let folder = self.folder.as_ref().ok_or_else(|| {
-            Error::new(
-                ErrorKind::ModelNotFound,
-                format!("{name} lies in no folder"),
-            )
-        })?;
-        folder.check_sizes(spec)?;
-        let path = folder.path_of(&spec.name).join(file);
-        Session::load(self.runtime()?, options, &name, &GraphAt::File(&path))
-    }
+/// What is to be said of a run, and of its tiles.
+fn notes(run: &[String], tiles: Option<Choice>) -> Vec<String> {
+    let tiles = tiles.and_then(|choice| choice.note);
+    run.iter().cloned().chain(tiles).collect()
 }
 
 impl Default for Hub {

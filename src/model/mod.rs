@@ -5,6 +5,7 @@
 
 mod add;
 mod attempt;
+mod budget;
 mod builtin;
 mod environment;
 mod family;
@@ -21,11 +22,17 @@ mod provider;
 #[cfg(feature = "pull")]
 mod pull;
 mod registry;
+mod run;
 mod runtime;
 mod session;
+mod sheet;
 mod spaces;
 mod spec;
+mod survey;
 mod tensors;
+mod tiled;
+#[cfg(test)]
+mod tiled_tests;
 mod weights;
 
 pub use add::{AddOptions, Added};
@@ -39,4 +46,6 @@ pub use provider::Provider;
 #[cfg(feature = "pull")]
 pub use pull::{HubAccess, PullFile, PullPlan, PullProgress, PullStage, Pulled, PulledFile};
 pub use runtime::{Candidate, Runtime};
-pub use spec::{Element, LatentTensor, Layout, ModelFile, ModelHalf, ModelSpec, PixelTensor};
+pub use spec::{
+    Element, LatentTensor, Layout, ModelFile, ModelHalf, ModelSpec, PixelTensor, TileFacts,
+};

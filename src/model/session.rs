@@ -12,7 +12,7 @@ use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{IoBinding, Session as OrtSession};
 use ort::value::{DynTensor, DynValue, PrimitiveTensorElementType, Tensor, TensorElementType};
 
-use super::onnx::CHECK;
+use super::onnx::{CHECK, NORMS, NORMS_USED, OWN_NORMS};
 use super::provider::Provider;
 use super::runtime::Runtime;
 use super::spec::{Element, ModelHalf, ModelSpec};
@@ -46,6 +46,17 @@ pub(super) struct Session {
     pinned: Option<Allocator>,
     bound: Vec<Bound>,
     has_check: bool,
+    /// Of a graph for tiles.
+    norms: Option<Norms>,
+}
+
+/// The statistics that a graph's norms work with: means of all groups, then variances.
+struct Norms {
+    given: DynTensor,
+    /// Whether each run takes its own instead.
+    own: DynTensor,
+    /// Those of the last run.
+    used: Vec<f32>,
 }
 
 /// An input of one shape, and the graph bound to it.
@@ -157,12 +168,31 @@ impl Session {
             _ => None,
         };
         let has_check = inner.outputs().iter().any(|output| output.name() == CHECK);
+        let wants_norms = inner.inputs().iter().any(|input| input.name() == NORMS);
         Ok(Self {
             inner,
             pinned,
             bound: Vec::new(),
             has_check,
+            norms: wants_norms.then(Norms::none).transpose()?,
         })
+    }
+
+    /// From now on, norms take the statistics of what is run.
+    pub(super) fn use_own_norms(&mut self) -> Result<()> {
+        self.norms = Some(Norms::none()?);
+        Ok(())
+    }
+
+    /// From now on, norms take these statistics, as [`norms`](Self::norms) returns them.
+    pub(super) fn give_norms(&mut self, statistics: &[f32]) -> Result<()> {
+        self.norms = Some(Norms::of(statistics, false)?);
+        Ok(())
+    }
+
+    /// The statistics that the norms of the last run took: means, then variances.
+    pub(super) fn norms(&self) -> &[f32] {
+        self.norms.as_ref().map_or(&[], |norms| &norms.used)
     }
 
     /// Encodes images of one size, whose sides are multiples of the compression ratio.
@@ -290,10 +320,9 @@ impl Session {
             MemoryType::Default,
         );
         let host = host.map_err(failed)?;
-        for output in [Some(to), self.has_check.then_some(CHECK)]
-            .into_iter()
-            .flatten()
-        {
+        let check = self.has_check.then_some(CHECK);
+        let norms = self.norms.is_some().then_some(NORMS_USED);
+        for output in [Some(to), check, norms].into_iter().flatten() {
             binding
                 .bind_output_to_device(output, &host)
                 .map_err(failed)?;
@@ -324,7 +353,16 @@ impl Session {
             .binding
             .bind_input(from, &bound.input)
             .map_err(failed)?;
+        if let Some(norms) = &self.norms {
+            for (name, value) in [(NORMS, &norms.given), (OWN_NORMS, &norms.own)] {
+                bound.binding.bind_input(name, value).map_err(failed)?;
+            }
+        }
         let outputs = self.inner.run_binding(&bound.binding).map_err(failed)?;
+        if let Some(norms) = &mut self.norms {
+            let used = outputs[NORMS_USED].try_extract_tensor::<f32>();
+            norms.used = used.map_err(failed)?.1.to_vec();
+        }
         if self.has_check {
             let (_, check) = outputs[CHECK].try_extract_tensor::<f32>().map_err(failed)?;
             if !check.iter().all(|value| value.is_finite()) {
@@ -337,6 +375,24 @@ impl Session {
         }
         let part = values.len() / given[0] as usize;
         Ok(values.chunks_exact(part).map(take).collect())
+    }
+}
+
+impl Norms {
+    /// None are given: each run takes its own.
+    fn none() -> Result<Self> {
+        Self::of(&[0.0, 0.0], true)
+    }
+
+    fn of(statistics: &[f32], own: bool) -> Result<Self> {
+        let groups = statistics.len() / 2;
+        let given = Tensor::from_array(([2, groups], statistics.to_vec())).map_err(failed)?;
+        let own = Tensor::from_array(([1], vec![own])).map_err(failed)?;
+        Ok(Self {
+            given: given.upcast(),
+            own: own.upcast(),
+            used: Vec::new(),
+        })
     }
 }
 

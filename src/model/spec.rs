@@ -67,10 +67,30 @@ pub struct ModelHalf {
     /// The most images it takes at once, where there is a limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_batch: Option<u32>,
+    /// What is known of it for cutting images into tiles; `None` for graphs written elsewhere or by a version
+    /// that knew no tiles.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tiles: Option<TileFacts>,
     /// The graph's tensor of pixels.
     pub pixels: PixelTensor,
     /// The graph's tensor of the latent.
     pub latent: LatentTensor,
+}
+
+/// What must be known of half a model to cut images into tiles.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TileFacts {
+    /// Bytes that a run takes for each pixel, beside the weights; in f32.
+    pub bytes_per_pixel: u64,
+    /// How many pixels beyond a place its result depends on; `None` if it depends on the whole image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reach: Option<u32>,
+    /// The graph whose norms are given their statistics, where there are norms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// The same graph computing in f16.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file_f16: Option<String>,
 }
 
 /// How a graph takes or gives pixels.
@@ -169,6 +189,7 @@ impl ModelHalf {
             parameters: None,
             gflop_512: None,
             max_batch: None,
+            tiles: None,
             pixels: PixelTensor {
                 name: super::onnx::PIXELS.to_owned(),
                 element: Element::U8,
@@ -237,8 +258,10 @@ impl ModelSpec {
         }
         let named = |file: &str| self.files.iter().any(|known| known.name == file);
         for half in [&self.encoder, &self.decoder].into_iter().flatten() {
-            let graphs = [Some(&half.file), half.file_f16.as_ref()];
-            if !graphs.into_iter().flatten().all(|file| named(file)) {
+            let tiles = half.tiles.iter();
+            let tiles = tiles.flat_map(|tiles| [tiles.file.as_ref(), tiles.file_f16.as_ref()]);
+            let graphs = [Some(&half.file), half.file_f16.as_ref()].into_iter();
+            if !graphs.chain(tiles).flatten().all(|file| named(file)) {
                 return contradiction("a graph is not among its files");
             }
             let [low, high] = half.pixels.range;

@@ -27,6 +27,8 @@ impl Context {
             provider: global.provider,
             precision: global.precision,
             threads: global.threads.map(|threads| threads.get().into()),
+            tile: global.tile,
+            memory: global.memory,
             ..HubOptions::default()
         });
         Self {

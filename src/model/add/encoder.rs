@@ -96,6 +96,7 @@ pub(super) fn find(graph: &Graph, setting: &mut Setting<'_>) -> Result<Found> {
             parameters: Some(facts.parameters),
             gflop_512: None,
             max_batch: input.fixed(0).map(|_| 1),
+            tiles: None,
             pixels,
             latent: LatentTensor {
                 name: name.clone(),

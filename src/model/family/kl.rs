@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 use super::config::Config;
 use crate::error::{Error, Result};
 use crate::model::Precision;
-use crate::model::onnx::{Builder, Conv, Value, Written};
+use crate::model::onnx::{Builder, Conv, Form, Value, Written};
 use crate::model::weights::Tensors;
 
 /// The epsilon of every GroupNorm in the class.
@@ -139,8 +139,8 @@ impl AutoencoderKl {
     }
 
     /// The encoder: pixels to the posterior mean.
-    pub(super) fn encoder(&self, tensors: &Tensors, precision: Precision) -> Result<Written> {
-        let mut builder = Builder::new(tensors, precision);
+    pub(super) fn encoder(&self, tensors: &Tensors, form: Form) -> Result<Written> {
+        let mut builder = Builder::new(tensors, form);
         let mut x = builder.pixels_input(RANGE.0, RANGE.1);
         x = builder.conv("encoder.conv_in", &x, self.widths[0], Conv::SAME)?;
         for (level, width) in self.widths.iter().enumerate() {
@@ -177,8 +177,8 @@ impl AutoencoderKl {
     }
 
     /// The decoder: a latent to pixels.
-    pub(super) fn decoder(&self, tensors: &Tensors, precision: Precision) -> Result<Written> {
-        let mut builder = Builder::new(tensors, precision);
+    pub(super) fn decoder(&self, tensors: &Tensors, form: Form) -> Result<Written> {
+        let mut builder = Builder::new(tensors, form);
         let mut x = builder.latent_input(self.latent_channels, self.ratio());
         if self.post_quant_conv {
             x = builder.conv("post_quant_conv", &x, self.latent_channels, Conv::POINT)?;
@@ -194,7 +194,7 @@ impl AutoencoderKl {
             }
             if level + 1 < self.widths.len() {
                 let name = format!("{block}.upsamplers.0.conv");
-                let count = self.parts(level, precision);
+                let count = self.parts(level, form.precision);
                 parts = builder.upsample_conv(&name, &parts[0], *width, true, count)?;
             }
         }

@@ -12,8 +12,7 @@ use kl::AutoencoderKl;
 use serde_json::Value as Json;
 use taesd::AutoencoderTiny;
 
-use super::Precision;
-use super::onnx::Written;
+use super::onnx::{Form, Written};
 use super::weights::Tensors;
 use crate::error::Result;
 
@@ -114,21 +113,21 @@ impl Architecture {
         config
     }
 
-    pub(super) fn encoder(&self, tensors: &Tensors, precision: Precision) -> Result<Written> {
+    pub(super) fn encoder(&self, tensors: &Tensors, form: Form) -> Result<Written> {
         match self {
-            Architecture::Kl(kl) => kl.encoder(tensors, precision),
-            Architecture::Tiny { stacks, .. } => stacks.encoder(tensors, precision),
+            Architecture::Kl(kl) => kl.encoder(tensors, form),
+            Architecture::Tiny { stacks, .. } => stacks.encoder(tensors, form),
         }
     }
 
-    pub(super) fn decoder(&self, tensors: &Tensors, precision: Precision) -> Result<Written> {
+    pub(super) fn decoder(&self, tensors: &Tensors, form: Form) -> Result<Written> {
         match self {
-            Architecture::Kl(kl) => kl.decoder(tensors, precision),
+            Architecture::Kl(kl) => kl.decoder(tensors, form),
             Architecture::Tiny {
                 stacks,
                 channels,
                 ratio,
-            } => stacks.decoder(tensors, (*channels, *ratio), precision),
+            } => stacks.decoder(tensors, (*channels, *ratio), form),
         }
     }
 }

@@ -9,8 +9,7 @@ use serde_json::{Value as Json, json};
 
 use super::config::Config;
 use crate::error::{Error, Result};
-use crate::model::Precision;
-use crate::model::onnx::{Builder, Conv, Value, Written};
+use crate::model::onnx::{Builder, Conv, Form, Value, Written};
 use crate::model::weights::Tensors;
 
 /// Pixels go in and come out in this range; diffusers' class maps its -1 to 1 to it and back.
@@ -117,8 +116,8 @@ impl AutoencoderTiny {
     }
 
     /// The encoder: pixels to an unscaled latent.
-    pub(super) fn encoder(&self, tensors: &Tensors, precision: Precision) -> Result<Written> {
-        let mut builder = Builder::new(tensors, precision);
+    pub(super) fn encoder(&self, tensors: &Tensors, form: Form) -> Result<Written> {
+        let mut builder = Builder::new(tensors, form);
         let mut x = builder.pixels_input(RANGE.0, RANGE.1);
         let stack = self.encoder.as_deref().unwrap_or_default();
         for (at, layer) in stack.iter().enumerate() {
@@ -136,9 +135,9 @@ impl AutoencoderTiny {
         &self,
         tensors: &Tensors,
         (channels, ratio): (u64, u64),
-        precision: Precision,
+        form: Form,
     ) -> Result<Written> {
-        let mut builder = Builder::new(tensors, precision);
+        let mut builder = Builder::new(tensors, form);
         let mut x = builder.latent_input(channels, ratio);
         let (scaling, shift) = (self.scaling as f32, self.shift as f32);
         x = builder.affine(&x, scaling / CLAMP, -shift * scaling / CLAMP);

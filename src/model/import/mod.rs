@@ -8,15 +8,16 @@ mod names;
 mod source;
 pub(super) mod space;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use self::source::Source;
 use super::Precision;
 use super::family::{Architecture, Config, Family};
 use super::folder::ModelsFolder;
-use super::onnx::Written;
-use super::spec::{MANIFEST_VERSION, ModelHalf, ModelSpec};
-use super::weights;
+use super::onnx::{Form, Written};
+use super::spec::{MANIFEST_VERSION, ModelHalf, ModelSpec, TileFacts};
+use super::weights::{self, Tensors};
 use crate::error::{Error, Result};
 use crate::fs;
 
@@ -88,32 +89,10 @@ impl ModelsFolder {
 
         let staging = self.stage(&name)?;
         let kept = weights::write(&staging.path().join(WEIGHTS), &tensors)?;
-        let mut used = Vec::new();
-        let mut half = |side: &str| -> Result<Option<ModelHalf>> {
-            if !kept.keys().any(|name| name.starts_with(side)) {
-                return Ok(None);
-            }
-            let write = |precision: Precision, file: &str| -> Result<Written> {
-                let written = match side {
-                    "encoder" => architecture.encoder(&kept, precision)?,
-                    _ => architecture.decoder(&kept, precision)?,
-                };
-                fs::write_atomic(&staging.path().join(file), &written.bytes)?;
-                Ok(written)
-            };
-            let (file, file_f16) = (format!("{side}.onnx"), format!("{side}-f16.onnx"));
-            let written = write(Precision::F32, &file)?;
-            write(Precision::F16, &file_f16)?;
-            used.extend(written.used);
-            Ok(Some(ModelHalf {
-                parameters: Some(written.parameters),
-                // To 10^7 operations; more digits say nothing.
-                gflop_512: Some((written.gflop_512 * 100.0).round() / 100.0),
-                ..ModelHalf::own(file, Some(file_f16))
-            }))
-        };
+        let mut used = BTreeSet::new();
+        let mut half = |side| write_half(&architecture, &kept, staging.path(), side, &mut used);
         let (encoder, decoder) = (half("encoder")?, half("decoder")?);
-        if let Some(unused) = kept.keys().find(|name| !used.contains(name)) {
+        if let Some(unused) = kept.keys().find(|name| !used.contains(*name)) {
             return Err(Error::invalid(format!(
                 "the tensor `{unused}` has no place in the architecture {} with the configuration {}",
                 family.name(),
@@ -169,6 +148,61 @@ impl ModelsFolder {
             _ => Ok(()),
         }
     }
+}
+
+impl Form {
+    /// The name of the file that it is written to.
+    fn file(self, side: &str) -> String {
+        let scope = if self.tile { "-tile" } else { "" };
+        let precision = match self.precision {
+            Precision::F32 => "",
+            Precision::F16 => "-f16",
+        };
+        format!("{side}{scope}{precision}.onnx")
+    }
+}
+
+/// Writes the graphs of `side`, if the weights have it; the names of those it uses come into `used`.
+fn write_half(
+    architecture: &Architecture,
+    weights: &Tensors,
+    folder: &Path,
+    side: &str,
+    used: &mut BTreeSet<String>,
+) -> Result<Option<ModelHalf>> {
+    if !weights.keys().any(|name| name.starts_with(side)) {
+        return Ok(None);
+    }
+    let write = |tile: bool, precision: Precision| -> Result<(String, Written)> {
+        let form = Form { precision, tile };
+        let written = match side {
+            "encoder" => architecture.encoder(weights, form)?,
+            _ => architecture.decoder(weights, form)?,
+        };
+        let file = form.file(side);
+        fs::write_atomic(&folder.join(&file), &written.bytes)?;
+        Ok((file, written))
+    };
+    let (file, written) = write(false, Precision::F32)?;
+    let (file_f16, _) = write(false, Precision::F16)?;
+    let mut tiles = TileFacts {
+        bytes_per_pixel: written.needs.bytes_per_pixel,
+        reach: written.needs.reach,
+        file: None,
+        file_f16: None,
+    };
+    if written.has_norms {
+        tiles.file = Some(write(true, Precision::F32)?.0);
+        tiles.file_f16 = Some(write(true, Precision::F16)?.0);
+    }
+    used.extend(written.used);
+    Ok(Some(ModelHalf {
+        parameters: Some(written.parameters),
+        // To 10^7 operations; more digits say nothing.
+        gflop_512: Some((written.gflop_512 * 100.0).round() / 100.0),
+        tiles: Some(tiles),
+        ..ModelHalf::own(file, Some(file_f16))
+    }))
 }
 
 fn small(number: u64) -> Result<u32> {

@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message;
 
+use super::extent::{self, Needs};
+use super::layers::{NORMS, NORMS_USED, OWN_NORMS};
 use super::proto::{
     self, Attribute, Entry, Graph, Model, Node, OperatorSet, Tensor, ValueInfo, element, kind,
 };
@@ -37,10 +39,24 @@ impl Value {
     }
 }
 
+/// Which graph of an architecture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::model) struct Form {
+    pub(in crate::model) precision: Precision,
+    /// Whether it is for tiles: norms can be given their statistics.
+    pub(in crate::model) tile: bool,
+}
+
 /// A graph as it grows.
 pub(in crate::model) struct Builder<'a> {
     weights: &'a Tensors,
-    precision: Precision,
+    form: Form,
+    /// The statistics of each norm, of a graph for tiles.
+    pub(super) norms: Vec<String>,
+    /// Groups of all norms so far.
+    pub(super) groups: u64,
+    /// Values a pixel, and step, of what convolutions make.
+    extents: BTreeMap<String, (f64, u64)>,
     nodes: Vec<Node>,
     initializers: Vec<Tensor>,
     /// Names of initializers already there, and what they stand for in the graph.
@@ -61,13 +77,20 @@ pub(in crate::model) struct Written {
     pub(in crate::model) parameters: u64,
     /// 10^9 operations for a 512x512 image, two for each multiply-add.
     pub(in crate::model) gflop_512: f64,
+    /// What running it takes.
+    pub(in crate::model) needs: Needs,
+    /// Whether it has norms.
+    pub(in crate::model) has_norms: bool,
 }
 
 impl<'a> Builder<'a> {
-    pub(in crate::model) fn new(weights: &'a Tensors, precision: Precision) -> Self {
+    pub(in crate::model) fn new(weights: &'a Tensors, form: Form) -> Self {
         Self {
             weights,
-            precision,
+            form,
+            norms: Vec::new(),
+            groups: 0,
+            extents: BTreeMap::new(),
             nodes: Vec::new(),
             initializers: Vec::new(),
             known: BTreeMap::new(),
@@ -78,9 +101,36 @@ impl<'a> Builder<'a> {
         }
     }
 
+    pub(super) fn is_for_tiles(&self) -> bool {
+        self.form.tile
+    }
+
+    /// Says how many values `name` holds: `channels` for each cell of `step` pixels a side.
+    pub(super) fn extent(&mut self, name: &str, channels: u64, step: u64) {
+        let values = channels as f64 / (step * step) as f64;
+        self.extents.insert(name.to_owned(), (values, step));
+    }
+
+    /// What `write` writes, as a graph of its own whose one output, of type f32, is the name it returns.
+    pub(super) fn branch(
+        &mut self,
+        dims: &[&str],
+        write: impl FnOnce(&mut Self) -> String,
+    ) -> Graph {
+        let outside = std::mem::take(&mut self.nodes);
+        let output = write(self);
+        let nodes = std::mem::replace(&mut self.nodes, outside);
+        Graph {
+            nodes,
+            name: self.fresh("branch"),
+            outputs: vec![ValueInfo::tensor(&output, element::F32, dims)],
+            ..Graph::default()
+        }
+    }
+
     /// The element type that this graph computes in.
     pub(super) fn compute(&self) -> i32 {
-        match self.precision {
+        match self.form.precision {
             Precision::F32 => element::F32,
             Precision::F16 => element::F16,
         }
@@ -212,6 +262,12 @@ impl<'a> Builder<'a> {
         self.constant(format!("{value:?}"), self.compute(), Vec::new(), raw)
     }
 
+    /// The number `value` in f32, whatever the precision of the graph.
+    pub(super) fn f32_number(&mut self, value: f32) -> String {
+        let raw = value.to_le_bytes().to_vec();
+        self.constant(format!("{value:?} in f32"), element::F32, Vec::new(), raw)
+    }
+
     /// `count` times `value`, in the precision of the graph.
     pub(super) fn repeated(&mut self, value: f32, count: u64) -> String {
         let raw = self.raw(value).repeat(count as usize);
@@ -220,7 +276,7 @@ impl<'a> Builder<'a> {
     }
 
     fn raw(&self, value: f32) -> Vec<u8> {
-        match self.precision {
+        match self.form.precision {
             Precision::F32 => value.to_le_bytes().to_vec(),
             Precision::F16 => half::f16::from_f32(value).to_le_bytes().to_vec(),
         }
@@ -241,12 +297,32 @@ impl<'a> Builder<'a> {
     }
 
     /// The finished file.
-    pub(super) fn finish(self, name: &str, input: ValueInfo, outputs: Vec<ValueInfo>) -> Written {
+    pub(super) fn finish(
+        mut self,
+        name: &str,
+        input: ValueInfo,
+        mut outputs: Vec<ValueInfo>,
+    ) -> Written {
+        let bytes = match self.form.precision {
+            Precision::F32 => 4.0,
+            Precision::F16 => 2.0,
+        };
+        let needs = extent::needs(&self.nodes, &self.extents, bytes);
+        let mut inputs = vec![input];
+        if self.form.tile {
+            let all = std::mem::take(&mut self.norms);
+            let all: Vec<_> = all.iter().map(String::as_str).collect();
+            self.node_to("Concat", &all, vec![int("axis", 1)], NORMS_USED);
+            let statistics = |name| ValueInfo::tensor(name, element::F32, &["2", "groups"]);
+            inputs.push(statistics(NORMS));
+            inputs.push(ValueInfo::tensor(OWN_NORMS, element::BOOL, &["1"]));
+            outputs.push(statistics(NORMS_USED));
+        }
         let graph = Graph {
             nodes: self.nodes,
             name: name.to_owned(),
             initializers: self.initializers,
-            inputs: vec![input],
+            inputs,
             outputs,
             sparse_initializers: Vec::new(),
         };
@@ -266,6 +342,8 @@ impl<'a> Builder<'a> {
             used: self.used,
             parameters: self.parameters,
             gflop_512: self.operations / 1e9,
+            needs,
+            has_norms: self.groups > 0,
         }
     }
 }

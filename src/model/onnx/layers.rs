@@ -11,6 +11,11 @@ pub(in crate::model) const PIXELS: &str = "pixels";
 pub(in crate::model) const LATENT: &str = "latent";
 /// An f16 decoder's second output: finite if nothing overflowed.
 pub(in crate::model) const CHECK: &str = "latentdb.check";
+/// What graphs for tiles take besides: means of all groups of all norms, then their variances, [2, groups], and
+/// whether norms take their own instead, [1]. `NORMS_USED` is what they took.
+pub(in crate::model) const NORMS: &str = "latentdb.norms";
+pub(in crate::model) const OWN_NORMS: &str = "latentdb.own_norms";
+pub(in crate::model) const NORMS_USED: &str = "latentdb.norms_used";
 /// The f32 or f16 values that the last cast rounds: the unscaled posterior mean.
 #[cfg(test)]
 pub(in crate::model) const MEAN: &str = "mean";
@@ -68,6 +73,7 @@ impl Builder<'_> {
 
     /// The graph's input, a latent of one cell for `ratio` x `ratio` pixels.
     pub(in crate::model) fn latent_input(&mut self, channels: u64, ratio: u64) -> Value {
+        self.extent(LATENT, channels, ratio);
         Value {
             name: self.cast(LATENT, element::F16, self.compute()),
             channels,
@@ -227,6 +233,7 @@ impl Builder<'_> {
             step: x.step * conv.stride,
             part: None,
         };
+        self.extent(&value.name, rows, value.step);
         self.count(&value, (rows * x.channels * side * side) as f64);
         Ok(value)
     }

@@ -5,6 +5,7 @@
 mod attention;
 mod builder;
 pub(super) mod data;
+mod extent;
 pub(super) mod foreign;
 mod layers;
 mod norm;
@@ -12,8 +13,8 @@ pub(super) mod proto;
 mod upsample;
 mod wire;
 
-pub(super) use builder::{Builder, Value, Written};
-pub(super) use layers::{CHECK, Conv, LATENT, PIXELS};
+pub(super) use builder::{Builder, Form, Value, Written};
+pub(super) use layers::{CHECK, Conv, LATENT, NORMS, NORMS_USED, OWN_NORMS, PIXELS};
 #[cfg(test)]
 pub(super) use layers::{IMAGE, MEAN};
 

@@ -3,7 +3,8 @@
 //! Invariant: sums over millions of cells are made of sums over rows, because one plain sum in f32 loses
 //! digits: as InstanceNormalization the encoder of SD was 3e-5 off at 512x512.
 
-use super::builder::{Builder, Value, float, int};
+use super::builder::{Builder, Value, float, graph, int};
+use super::layers::{NORMS, OWN_NORMS};
 use super::proto::element;
 use crate::error::Result;
 
@@ -23,12 +24,66 @@ impl Builder<'_> {
         let scale = self.part_of(scale, 0, x);
         let shift = self.weight(&format!("{name}.bias"), &channels)?;
         let shift = self.part_of(shift, 0, x);
-        let name = if self.compute() == element::F16 {
+        let name = if self.is_for_tiles() {
+            self.norm_given(x, groups, epsilon, [&scale, &shift])
+        } else if self.compute() == element::F16 {
             self.norm_f16(x, groups, epsilon, [&scale, &shift])
         } else {
             self.norm_f32(x, groups, epsilon, [&scale, &shift])
         };
+        self.groups += groups;
         Ok(Value { name, ..x.clone() })
+    }
+
+    /// With statistics that the graph is given, or its own: one scale and one shift for each channel.
+    fn norm_given(&mut self, x: &Value, groups: u64, epsilon: f32, affine: [&str; 2]) -> String {
+        let dims = ["2", &groups.to_string()];
+        let own = self.branch(&dims, |builder| builder.own_statistics(x, groups));
+        let (start, end) = (self.groups, self.groups + groups);
+        let given = self.branch(&dims, |builder| builder.slice(NORMS, 1, start, end));
+        let branches = vec![graph("then_branch", own), graph("else_branch", given)];
+        let statistics = self.node("If", &[OWN_NORMS], branches);
+        self.norms.push(statistics.clone());
+
+        let epsilon = self.f32_number(epsilon);
+        let each = (x.channels / groups).cast_signed();
+        let by_group = self.int_constant(&[groups.cast_signed(), each]);
+        let (column, all) = (self.int_constant(&[-1, 1]), self.int_constant(&[-1]));
+        let [mean, variance] = [0, 1].map(|row| {
+            let row = self.slice(&statistics, 0, row, row + 1);
+            self.node("Reshape", &[&row, &column], vec![])
+        });
+        let safe = self.node("Add", &[&variance, &epsilon], vec![]);
+        let deviation = self.node("Sqrt", &[&safe], vec![]);
+        let compute = self.compute();
+        let [scale, shift] = affine.map(|weight| {
+            let weight = self.cast(weight, compute, element::F32);
+            self.node("Reshape", &[&weight, &by_group], vec![])
+        });
+        // (x - mean) / deviation * scale + shift, in one pass over memory.
+        let scale = self.node("Div", &[&scale, &deviation], vec![]);
+        let taken = self.node("Mul", &[&mean, &scale], vec![]);
+        let shift = self.node("Sub", &[&shift, &taken], vec![]);
+        let [scale, shift] = [scale, shift].map(|values| {
+            let flat = self.node("Reshape", &[&values, &all], vec![]);
+            self.cast(&flat, element::F32, compute)
+        });
+        let (zeros, ones) = (
+            self.repeated(0.0, x.channels),
+            self.repeated(1.0, x.channels),
+        );
+        let inputs: [&str; 5] = [&x.name, &scale, &shift, &zeros, &ones];
+        self.node("BatchNormalization", &inputs, vec![float("epsilon", 0.0)])
+    }
+
+    /// Means and variances of the groups of one image, `[2, groups]`.
+    fn own_statistics(&mut self, x: &Value, groups: u64) -> String {
+        let x32 = self.cast(&x.name, self.compute(), element::F32);
+        let moments = self.moments(&x32, groups);
+        let flat = self.int_constant(&[1, groups.cast_signed()]);
+        let [mean, variance] =
+            [moments.mean, moments.variance].map(|m| self.node("Reshape", &[&m, &flat], vec![]));
+        self.node("Concat", &[&mean, &variance], vec![int("axis", 0)])
     }
 
     /// By InstanceNormalization, which sums in f32 where its values are f16; sums of squares in f16
@@ -60,25 +115,10 @@ impl Builder<'_> {
             let attributes = vec![int("start", start), int("end", end)];
             builder.node("Shape", &[&x.name], attributes)
         };
-        let (batch, width) = (part(self, 0, 1), part(self, 3, 4));
-        let (first, second, last) = (
-            self.int_constant(&[1]),
-            self.int_constant(&[2]),
-            self.int_constant(&[3]),
-        );
-        // [batch, groups, rows of a group, width]
-        let head = self.int_constant(&[0, groups, -1]);
-        let grouped = self.node("Concat", &[&head, &width], vec![int("axis", 0)]);
-        let rows = self.node("Reshape", &[&x.name, &grouped], vec![]);
-        let drop = || vec![int("keepdims", 0)];
-        let row_means = self.node("ReduceMean", &[&rows, &last], drop());
-        let mean = self.node("ReduceMean", &[&row_means, &second], vec![]);
-        let mean = self.node("Unsqueeze", &[&mean, &last], vec![]);
-        let centred = self.node("Sub", &[&rows, &mean], vec![]);
-        let squares = self.node("ReduceSumSquare", &[&centred, &last], drop());
-        let variance = self.node("ReduceMean", &[&squares, &second], vec![]);
-        let columns = self.cast(&width, element::I64, element::F32);
-        let variance = self.node("Div", &[&variance, &columns], vec![]);
+        let (batch, first) = (part(self, 0, 1), self.int_constant(&[1]));
+        let Moments {
+            centred, variance, ..
+        } = self.moments(&x.name, groups.cast_unsigned());
 
         // BatchNormalization has one mean and variance a channel for the whole batch, so that the batch becomes
         // channels: [1, batch x channels, height, width].
@@ -101,4 +141,39 @@ impl Builder<'_> {
         let normed = self.node("BatchNormalization", &inputs, epsilon);
         self.node("Reshape", &[&normed, &shape], vec![])
     }
+
+    /// Moments of the groups of `x`, which is f32.
+    fn moments(&mut self, x: &str, groups: u64) -> Moments {
+        let width = vec![int("start", 3), int("end", 4)];
+        let width = self.node("Shape", &[x], width);
+        let (second, last) = (self.int_constant(&[2]), self.int_constant(&[3]));
+        // [batch, groups, rows of a group, width]
+        let head = self.int_constant(&[0, groups.cast_signed(), -1]);
+        let grouped = self.node("Concat", &[&head, &width], vec![int("axis", 0)]);
+        let rows = self.node("Reshape", &[x, &grouped], vec![]);
+        let drop = || vec![int("keepdims", 0)];
+        let row_means = self.node("ReduceMean", &[&rows, &last], drop());
+        let mean = self.node("ReduceMean", &[&row_means, &second], vec![]);
+        let mean = self.node("Unsqueeze", &[&mean, &last], vec![]);
+        let centred = self.node("Sub", &[&rows, &mean], vec![]);
+        let squares = self.node("ReduceSumSquare", &[&centred, &last], drop());
+        let variance = self.node("ReduceMean", &[&squares, &second], vec![]);
+        let columns = self.cast(&width, element::I64, element::F32);
+        let variance = self.node("Div", &[&variance, &columns], vec![]);
+        Moments {
+            centred,
+            mean,
+            variance,
+        }
+    }
+}
+
+/// Of each group of each image of a batch.
+struct Moments {
+    /// The values less their mean, `[batch, groups, rows of a group, width]`.
+    centred: String,
+    /// `[batch, groups, 1, 1]`.
+    mean: String,
+    /// `[batch, groups, 1]`.
+    variance: String,
 }

@@ -12,6 +12,7 @@ pub(in crate::model) mod element {
     pub(in crate::model) const F32: i32 = 1;
     pub(in crate::model) const U8: i32 = 2;
     pub(in crate::model) const I64: i32 = 7;
+    pub(in crate::model) const BOOL: i32 = 9;
     pub(in crate::model) const F16: i32 = 10;
     pub(in crate::model) const BF16: i32 = 16;
 }

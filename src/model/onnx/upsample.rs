@@ -59,7 +59,9 @@ impl Builder<'_> {
                     ints("kernel_shape", &[2, 2]),
                     ints("pads", &[1 - down, 1 - right, down, right]),
                 ];
-                cases.push(self.node("Conv", &inputs, attributes));
+                let case = self.node("Conv", &inputs, attributes);
+                self.extent(&case, channels, x.step);
+                cases.push(case);
                 self.count(x, (4 * x.channels * channels) as f64);
             }
         }
