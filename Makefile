@@ -31,7 +31,7 @@ SEED ?=
 SECONDS ?= 60
 FUZZ_TARGETS := $(notdir $(basename $(wildcard fuzz/fuzz_targets/*.rs)))
 
-.PHONY: help setup demo test crash fuzz check bench bench-peers bench-read bench-scale bench-ingest golden need-cargo need-python
+.PHONY: help setup demo test crash fuzz check bench bench-peers bench-read bench-scale bench-ingest golden interop need-cargo need-python
 .DEFAULT_GOAL := help
 
 help:
@@ -47,6 +47,7 @@ help:
 	@echo 'make bench-read         reading latents back, beside .safetensors and .npz; LATENTS=DIR, PYTHON=one with NumPy'
 	@echo 'make bench-scale        10,000 to 1,000,000 small records: opening, memory, listing, reading'
 	@echo 'make bench-ingest       200 photographs into a store, beside the bare model and Python; ENCODER=NAME, MODELS=DIR, PYTHON=...'
+	@echo 'make interop            exported latents read by numpy, safetensors and webdataset, and theirs imported'
 	@echo 'make golden             graphs of full-size models beside torch: differences, seconds, memory (an hour, 4 GB)'
 
 setup: need-python
@@ -119,6 +120,13 @@ golden: need-cargo setup
 	"$$TARGET/golden-venv/bin/python" -m pip install --quiet -r onnx/golden/requirements.txt
 	"$$TARGET/golden-venv/bin/python" onnx/golden/checker.py "$$TARGET/release/latentdb"
 	ORT_DYLIB_PATH="$(RUNTIME)" "$$TARGET/golden-venv/bin/python" onnx/golden/full.py --latentdb "$$TARGET/release/latentdb" --work "$$TARGET/golden-full"
+
+# 20 MB of packages into a folder of its own: numpy, safetensors and webdataset.
+interop: need-cargo need-python
+	$(CARGO) build --locked --release
+	$(PYTHON) -m venv "$$TARGET/interop-venv"
+	"$$TARGET/interop-venv/bin/python" -m pip install --quiet -r tests/interop/requirements.txt
+	"$$TARGET/interop-venv/bin/python" tests/interop/check.py "$$TARGET/release/latentdb" "$$TARGET/interop"
 
 need-cargo:
 	@command -v $(CARGO) >/dev/null || { echo 'error: cargo was not found: https://rustup.rs installs it' >&2; exit 1; }

@@ -48,6 +48,7 @@ mod archive;
 pub mod backend;
 mod database;
 mod error;
+mod exchange;
 mod exif;
 mod fields;
 mod fs;
@@ -62,6 +63,7 @@ mod metrics;
 mod model;
 mod pixels;
 mod record;
+mod spaces;
 mod stats;
 mod store;
 mod tile;
@@ -71,6 +73,7 @@ pub use database::{
     DEFAULT_ENCODER, Database, FileOptions, ForeignLatent, PutOptions, Stored, source_of,
 };
 pub use error::{Error, ErrorKind, Result};
+pub use exchange::{Exchanged, LatentImport, has_latents, is_shard};
 pub use exif::{Exif, Position};
 pub use fs::{read_file, write_file, write_file_with};
 pub use half;

@@ -14,7 +14,8 @@ use crate::latent::LatentShape;
 use crate::record::{Coding, EncoderStamp, Record, RecordHeader, RecordId, Source, Tags};
 use crate::tile::Tiling;
 
-const FORMAT: &str = "latentdb archive";
+/// What the JSON of a record says that it is.
+pub(crate) const FORMAT: &str = "latentdb archive";
 /// Version 1 had no alpha, tiling, exif, tags and format of the source.
 const VERSION: u64 = 2;
 

@@ -22,17 +22,17 @@ const MAX_NAME_ENTRY: u64 = 8 << 10;
 const END_OF_TIME: u64 = 1 << 33;
 
 /// Writes files into a tar.
-pub(super) struct EntryWriter<W> {
+pub(crate) struct EntryWriter<W> {
     out: W,
 }
 
 impl<W: Write> EntryWriter<W> {
-    pub(super) fn new(out: W) -> Self {
+    pub(crate) fn new(out: W) -> Self {
         Self { out }
     }
 
     /// Adds a file. `name` is ASCII, `seconds` its time since 1970-01-01 UTC.
-    pub(super) fn append(&mut self, name: &str, seconds: u64, data: &[u8]) -> Result<()> {
+    pub(crate) fn append(&mut self, name: &str, seconds: u64, data: &[u8]) -> Result<()> {
         let mut header = Header::new_ustar();
         if header.set_path(name).is_err() {
             // Too long for the header's two fields: a file of its own says it, as GNU tar does.
@@ -61,7 +61,7 @@ impl<W: Write> EntryWriter<W> {
     }
 
     /// Writes the end mark. Without it the archive counts as cut off.
-    pub(super) fn finish(mut self) -> Result<()> {
+    pub(crate) fn finish(mut self) -> Result<()> {
         self.write(&[0; 2 * BLOCK])?;
         self.out.flush().map_err(cant_write)
     }
@@ -89,25 +89,39 @@ fn padding(size: u64) -> usize {
 }
 
 /// What the archive says of a file before its bytes.
-pub(super) struct Entry {
-    pub(super) name: String,
+pub(crate) struct Entry {
+    pub(crate) name: String,
     size: u64,
 }
 
 /// Reads the files of a tar, one after the other.
-pub(super) struct EntryReader<R> {
+pub(crate) struct EntryReader<R> {
     input: R,
     /// Name of the file that was read last, for messages.
     last: Option<String>,
+    /// Whether folders and what concerns all entries are passed over.
+    lenient: bool,
 }
 
 impl<R: Read> EntryReader<R> {
-    pub(super) fn new(input: R) -> Self {
-        Self { input, last: None }
+    pub(crate) fn new(input: R) -> Self {
+        Self {
+            input,
+            last: None,
+            lenient: false,
+        }
+    }
+
+    /// A reader of a tar that other programs wrote: folders may stand in it, which are passed over.
+    pub(crate) fn lenient(input: R) -> Self {
+        Self {
+            lenient: true,
+            ..Self::new(input)
+        }
     }
 
     /// The next file, whose bytes must be read before the one after it; `None` at the end of the archive.
-    pub(super) fn next(&mut self) -> Result<Option<Entry>> {
+    pub(crate) fn next(&mut self) -> Result<Option<Entry>> {
         let mut long_name: Option<String> = None;
         loop {
             let Some(header) = self.header()? else {
@@ -139,6 +153,10 @@ impl<R: Read> EntryReader<R> {
                     let records = self.read(&entry, MAX_NAME_ENTRY)?;
                     long_name = pax_path(&entry.name, &records)?.or(long_name);
                 }
+                EntryType::Directory | EntryType::XGlobalHeader if self.lenient => {
+                    self.pass(&entry)?;
+                    long_name = None;
+                }
                 other => {
                     let name = long_name.unwrap_or(entry.name);
                     let how = format!("is {}: only regular files may be in it", describe(other));
@@ -148,25 +166,36 @@ impl<R: Read> EntryReader<R> {
         }
     }
 
+    /// Goes past the bytes of `entry`.
+    pub(crate) fn pass(&mut self, entry: &Entry) -> Result<()> {
+        let mut input = (&mut self.input).take(entry.size);
+        let passed = std::io::copy(&mut input, &mut std::io::sink()).map_err(cant_read)?;
+        self.ended(entry, passed)
+    }
+
     /// The bytes of `entry`. Memory is taken as bytes arrive, whatever the entry declares.
-    pub(super) fn read(&mut self, entry: &Entry, limit: u64) -> Result<Vec<u8>> {
+    pub(crate) fn read(&mut self, entry: &Entry, limit: u64) -> Result<Vec<u8>> {
         if entry.size > limit {
             return Err(too_large(&entry.name, entry.size, limit));
         }
         let mut bytes = Vec::new();
         let mut input = (&mut self.input).take(entry.size);
         input.read_to_end(&mut bytes).map_err(cant_read)?;
-        if bytes.len() as u64 != entry.size {
+        self.ended(entry, bytes.len() as u64)?;
+        Ok(bytes)
+    }
+
+    /// Goes past what fills the last block of `entry`, of which `count` bytes could be read.
+    fn ended(&mut self, entry: &Entry, count: u64) -> Result<()> {
+        if count != entry.size {
             return Err(Error::corrupted(format!(
-                "the archive ends early: the entry `{}` has {} of {} bytes",
+                "the archive ends early: the entry `{}` has {count} of {} bytes",
                 entry.name.escape_debug(),
-                bytes.len(),
                 entry.size
             )));
         }
         self.last = Some(entry.name.clone());
-        self.fill(&mut [0; BLOCK][..padding(entry.size)])?;
-        Ok(bytes)
+        self.fill(&mut [0; BLOCK][..padding(entry.size)])
     }
 
     /// The next header; `None` if it is the first half of the end mark.

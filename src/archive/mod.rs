@@ -7,12 +7,15 @@ mod document;
 mod entry;
 mod name;
 
+pub(crate) use document::FORMAT as ARCHIVE_FORMAT;
+pub(crate) use entry::{EntryReader, EntryWriter};
+pub(crate) use name::{FILES, IMAGES, SAMPLES, decode as decode_name};
+
 use std::io::{Read, Write};
 use std::iter::FusedIterator;
 
-use entry::{Entry, EntryReader, EntryWriter, refused};
-pub(crate) use name::encode as file_name;
-use name::{JSON, TENSOR};
+use entry::{Entry, refused};
+use name::{ARCHIVE, JSON, TENSOR};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::latent_io::{LatentFile, LatentFormat, read_latent, write_latent};
@@ -59,7 +62,7 @@ pub fn write_archive(
             ));
         }
         let seconds = header.created_ms / 1000;
-        let name = name::encode(&id);
+        let name = ARCHIVE.encode(&id);
         entries.append(&format!("{name}{JSON}"), seconds, &json)?;
         let tensor = write_latent(&record.into(), LatentFormat::Safetensors)?;
         entries.append(&format!("{name}{TENSOR}"), seconds, &tensor)?;
@@ -128,7 +131,7 @@ impl<R: Read> ArchiveReader<R> {
         let bytes = self.entries.read(&json, MAX_JSON)?;
         let (header, checksum) = document::read(&json.name, &bytes)?;
         let id = &header.id;
-        let name = name::encode(id);
+        let name = ARCHIVE.encode(id);
         if name != stem {
             let how = format!("holds the record `{id}`, which belongs into `{name}{JSON}`");
             return Err(refused(&json.name, &how));
@@ -150,7 +153,7 @@ impl<R: Read> ArchiveReader<R> {
 
     /// The record whose `header` stood in `json`, with the values of the entry behind it.
     fn with_latent(&mut self, header: RecordHeader, json: &Entry) -> Result<Record> {
-        let name = name::encode(&header.id) + TENSOR;
+        let name = ARCHIVE.encode(&header.id) + TENSOR;
         let tensor = match self.entries.next()? {
             Some(tensor) if tensor.name == name => tensor,
             Some(other) => {

@@ -11,8 +11,41 @@ use crate::record::RecordId;
 pub(super) const JSON: &str = ".json";
 /// The ending of its values.
 pub(super) const TENSOR: &str = ".safetensors";
-/// What no folder ends in.
-const ENDINGS: [&str; 2] = [JSON, TENSOR];
+
+/// How ids become names: the rules that files of different kinds share, and what differs.
+#[derive(Clone, Copy)]
+pub(crate) struct Naming {
+    /// What files may end in, and therefore no folder.
+    endings: &'static [&'static str],
+    /// Whether the name of a file may have a dot before its ending.
+    dots: bool,
+}
+
+/// Names of what is in an archive.
+pub(super) const ARCHIVE: Naming = Naming {
+    endings: &[JSON, TENSOR],
+    dots: true,
+};
+
+/// Names of latent files in a folder.
+pub(crate) const FILES: Naming = Naming {
+    endings: &[JSON, TENSOR, ".npy", ".npz"],
+    dots: true,
+};
+
+/// Names of image files in a folder.
+pub(crate) const IMAGES: Naming = Naming {
+    endings: &[
+        ".png", ".jpg", ".webp", ".avif", ".gif", ".bmp", ".tiff", ".qoi", ".ppm", ".tga",
+    ],
+    dots: true,
+};
+
+/// Keys of samples in a WebDataset shard, where the first dot of a file's name is where its ending begins.
+pub(crate) const SAMPLES: Naming = Naming {
+    dots: false,
+    ..FILES
+};
 
 /// A longer component is cut into folders; what is escaped after the cut and an ending still fit into 255 bytes.
 const MAX_COMPONENT: usize = 200;
@@ -21,26 +54,69 @@ const MAX_COMPONENT: usize = 200;
 const DEVICES: [&str; 4] = ["con", "prn", "aux", "nul"];
 const NUMBERED_DEVICES: [&str; 2] = ["com", "lpt"];
 
-/// The name of the files of `id`, without their ending.
-///
-/// To get the id back, remove every `%/` and undo the percent-encoding.
-pub(crate) fn encode(id: &RecordId) -> String {
-    let mut pieces = Vec::new();
-    let components = components(id.as_str());
-    let last = components.len() - 1;
-    for (at, component) in components.into_iter().enumerate() {
-        let cut = cut(&component);
-        let end = cut.len() - 1;
-        pieces.extend(cut.iter().enumerate().map(|(part, piece)| {
-            if part < end {
-                // A percent sign before a separator: the component goes on in this folder.
-                guard(piece, false) + "%"
-            } else {
-                guard(piece, at < last)
-            }
-        }));
+impl Naming {
+    /// The name of the files of `id`, without their ending.
+    ///
+    /// To get the id back, remove every `%/` and undo the percent-encoding: [`decode`].
+    pub(crate) fn encode(self, id: &RecordId) -> String {
+        let mut pieces = Vec::new();
+        let components = components(id.as_str());
+        let last = components.len() - 1;
+        for (at, component) in components.into_iter().enumerate() {
+            let cut = cut(&component, self.dots || at < last);
+            let end = cut.len() - 1;
+            pieces.extend(cut.iter().enumerate().map(|(part, piece)| {
+                if part < end {
+                    // A percent sign before a separator: the component goes on in this folder.
+                    self.guard(piece, false) + "%"
+                } else {
+                    self.guard(piece, at < last)
+                }
+            }));
+        }
+        pieces.join("/")
     }
-    pieces.join("/")
+
+    /// Escapes what must not stand at either end of a component; in a folder's name also the dot of an ending of files.
+    fn guard(self, piece: &str, folder: bool) -> String {
+        let device = is_device(piece);
+        let ending = folder
+            .then(|| self.endings.iter().find(|ending| ends_with(piece, ending)))
+            .flatten()
+            .map(|ending| piece.len() - ending.len());
+        let last = piece.len() - 1;
+        let escaped = piece.char_indices().map(|(at, character)| {
+            let begins = at == 0 && (device || ".-".contains(character));
+            let ends = at == last && character == '.';
+            if begins || ends || ending == Some(at) {
+                percent(character)
+            } else {
+                character.into()
+            }
+        });
+        escaped.collect()
+    }
+}
+
+/// The id that has the name `name` by one of the rules of [`Naming`]; `None` if there is no such id.
+pub(crate) fn decode(name: &str) -> Option<RecordId> {
+    let name = name.replace("%/", "");
+    let mut bytes = Vec::with_capacity(name.len());
+    let mut rest = name.as_bytes();
+    while let [first, after @ ..] = rest {
+        rest = after;
+        if *first == b'%' {
+            let (digits, after) = after.split_at_checked(2)?;
+            // `from_str_radix` takes a sign, too.
+            let digits = std::str::from_utf8(digits).ok()?;
+            let digits = (!digits.starts_with('+')).then_some(digits)?;
+            bytes.push(u8::from_str_radix(digits, 16).ok()?);
+            rest = after;
+        } else {
+            bytes.push(*first);
+        }
+    }
+    RecordId::new(String::from_utf8(bytes).ok()?).ok()
 }
 
 /// The id cut at each `/` that stands between two other characters; no component is empty.
@@ -62,10 +138,13 @@ fn components(id: &str) -> Vec<String> {
 }
 
 /// The component percent-encoded, in pieces of at most `MAX_COMPONENT` bytes.
-fn cut(component: &str) -> Vec<String> {
+fn cut(component: &str, dots: bool) -> Vec<String> {
     let mut pieces = vec![String::new()];
     for character in component.chars() {
-        let encoded = escape(character);
+        let encoded = match character {
+            '.' if !dots => percent(character),
+            _ => escape(character),
+        };
         match pieces.last_mut() {
             Some(piece) if piece.len() + encoded.len() <= MAX_COMPONENT => piece.push_str(&encoded),
             _ => pieces.push(encoded),
@@ -89,26 +168,6 @@ fn percent(character: char) -> String {
         let _ = write!(escaped, "%{byte:02X}");
     }
     escaped
-}
-
-/// Escapes what must not stand at either end of a component; in a folder's name also the dot of an ending of files.
-fn guard(piece: &str, folder: bool) -> String {
-    let device = is_device(piece);
-    let ending = folder
-        .then(|| ENDINGS.iter().find(|ending| ends_with(piece, ending)))
-        .flatten()
-        .map(|ending| piece.len() - ending.len());
-    let last = piece.len() - 1;
-    let escaped = piece.char_indices().map(|(at, character)| {
-        let begins = at == 0 && (device || ".-".contains(character));
-        let ends = at == last && character == '.';
-        if begins || ends || ending == Some(at) {
-            percent(character)
-        } else {
-            character.into()
-        }
-    });
-    escaped.collect()
 }
 
 fn is_device(piece: &str) -> bool {
@@ -135,31 +194,17 @@ mod tests {
     use proptest::prelude::*;
 
     fn name(id: &str) -> String {
-        encode(&RecordId::new(id).unwrap())
+        ARCHIVE.encode(&RecordId::new(id).unwrap())
     }
 
-    /// What the documentation of [`encode`] says.
-    fn decode(name: &str) -> String {
-        let name = name.replace("%/", "");
-        let mut bytes = Vec::new();
-        let mut rest = name.as_bytes();
-        while let [first, after @ ..] = rest {
-            rest = after;
-            if *first == b'%' {
-                let digits = std::str::from_utf8(&after[..2]).unwrap();
-                bytes.push(u8::from_str_radix(digits, 16).unwrap());
-                rest = &after[2..];
-            } else {
-                bytes.push(*first);
-            }
-        }
-        String::from_utf8(bytes).unwrap()
+    fn decoded(name: &str) -> String {
+        decode(name).unwrap().to_string()
     }
 
     /// Asserts that all components of the files' names are safe.
     fn check_safe(id: &str) {
         let name = name(id);
-        for ending in ENDINGS {
+        for ending in ARCHIVE.endings {
             let file = format!("{name}{ending}");
             let components: Vec<_> = file.split('/').collect();
             for (at, component) in components.iter().enumerate() {
@@ -171,7 +216,10 @@ mod tests {
                 let plain = |c: char| c.is_ascii_alphanumeric() || "-._~%".contains(c);
                 assert!(component.chars().all(plain), "{why}");
                 let is_file = at + 1 == components.len();
-                let has_ending = ENDINGS.iter().any(|ending| ends_with(component, ending));
+                let has_ending = ARCHIVE
+                    .endings
+                    .iter()
+                    .any(|ending| ends_with(component, ending));
                 assert_eq!(has_ending, is_file, "{why}");
             }
         }
@@ -194,7 +242,7 @@ mod tests {
             ("a\\b:c*?\"<>|", "a%5Cb%3Ac%2A%3F%22%3C%3E%7C"),
         ] {
             assert_eq!(name(id), expected);
-            assert_eq!(decode(expected), id);
+            assert_eq!(decoded(expected), id);
         }
     }
 
@@ -242,6 +290,38 @@ mod tests {
     }
 
     #[test]
+    fn folders_beside_latent_files_have_none_of_their_endings() {
+        let id = RecordId::new("a.npy/b.npz/c.npz").unwrap();
+        assert_eq!(ARCHIVE.encode(&id), "a.npy/b.npz/c.npz");
+        assert_eq!(FILES.encode(&id), "a%2Enpy/b%2Enpz/c.npz");
+    }
+
+    #[test]
+    fn a_key_of_a_sample_has_no_dot_in_its_last_component() {
+        for (id, key) in [
+            ("2026.11/cat.v2.jpg", "2026.11/cat%2Ev2%2Ejpg"),
+            ("..", "%2E%2E"),
+            ("a.npy/b.", "a%2Enpy/b%2E"),
+        ] {
+            let id = RecordId::new(id).unwrap();
+            assert_eq!(SAMPLES.encode(&id), key);
+            assert_eq!(decode(key), Some(id));
+        }
+        // Cut after its escapes, so that every piece stays a name.
+        let long = RecordId::new(".".repeat(512)).unwrap();
+        let key = SAMPLES.encode(&long);
+        assert!(key.split('/').all(|piece| piece.len() <= 201), "{key}");
+        assert_eq!(decode(&key), Some(long));
+    }
+
+    #[test]
+    fn what_is_no_encoded_name_decodes_to_nothing() {
+        for name in ["a%2", "a%+1", "a%zz", "%FF", "", "%00"] {
+            assert_eq!(decode(name), None, "{name}");
+        }
+    }
+
+    #[test]
     fn a_long_component_goes_on_in_a_folder() {
         let id = "x".repeat(512);
         let expected = format!(
@@ -259,7 +339,7 @@ mod tests {
             "/".repeat(512),
         ] {
             check_safe(&id);
-            assert_eq!(decode(&name(&id)), id);
+            assert_eq!(decoded(&name(&id)), id);
         }
     }
 
@@ -282,7 +362,10 @@ mod tests {
         #[test]
         fn every_name_is_safe_and_gives_its_id_back(id in ids()) {
             check_safe(&id);
-            prop_assert_eq!(decode(&name(&id)), id);
+            for naming in [ARCHIVE, FILES, SAMPLES] {
+                let name = naming.encode(&RecordId::new(&*id).unwrap());
+                prop_assert_eq!(decoded(&name), &*id);
+            }
         }
 
         #[test]
@@ -291,7 +374,7 @@ mod tests {
             let mut folders = BTreeSet::new();
             for id in &ids {
                 let name = name(id);
-                for ending in ENDINGS {
+                for ending in ARCHIVE.endings {
                     prop_assert!(files.insert(format!("{name}{ending}")), "{}", id);
                 }
                 folders.extend(name.match_indices('/').map(|(at, _)| name[..at].to_owned()));

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 
 use super::Database;
-use crate::archive::file_name;
+use crate::archive::IMAGES;
 use crate::error::{Error, ErrorKind, Result};
 use crate::image_io::{ImageFormat, WriteOptions, write_image};
 use crate::model::Decoded;
@@ -123,7 +123,7 @@ fn write(
     names: &Mutex<HashSet<String>>,
 ) -> Result<Vec<String>> {
     let ending = options.format.ending();
-    let mut name = file_name(id);
+    let mut name = IMAGES.encode(id);
     if !name.to_ascii_lowercase().ends_with(&ending) {
         name.push_str(&ending);
     }

@@ -295,6 +295,12 @@ impl Database {
     /// `InvalidInput` for a bad id or latent space; `ModelMismatch` if a known model of the latent
     /// space would have made another shape; `AlreadyExists` unless `replace`; as [`Store::put`].
     pub fn put_latent(&self, id: &str, latent: ForeignLatent, replace: bool) -> Result<Stored> {
+        let record = self.foreign_record(RecordId::new(id)?, latent)?;
+        self.keep(record, replace, Vec::new())
+    }
+
+    /// The record of a latent that was made elsewhere.
+    pub(crate) fn foreign_record(&self, id: RecordId, latent: ForeignLatent) -> Result<Record> {
         let size = (latent.width, latent.height);
         self.hub
             .check_shape(latent.latent.shape(), &latent.latent_space, size)?;
@@ -309,14 +315,13 @@ impl Database {
             source: latent.source,
             tags: latent.tags,
             created_ms: now_ms(),
-            ..RecordHeader::new(RecordId::new(id)?, size, shape, &latent.latent_space)
+            ..RecordHeader::new(id, size, shape, &latent.latent_space)
         };
-        let record = Record {
+        Ok(Record {
             header,
             latent: latent.latent,
             alpha: latent.alpha,
-        };
-        self.keep(record, replace, Vec::new())
+        })
     }
 
     /// The image under `id`, decoded by `decoder`, or by the model that encoded it, or by another

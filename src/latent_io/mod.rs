@@ -1,8 +1,10 @@
-//! Latent files: [`Latent`] to and from safetensors and npy, and what a file says of it beside its values.
+//! Latent files: [`Latent`] to and from safetensors, npy and npz, and what a file says of it beside its values.
 //!
-//! Invariant: any bytes are a latent or an error, and reading takes no more memory than a few times the bytes.
+//! Invariant: any bytes are a latent or an error, and reading takes no more memory than a few times the bytes, or a few
+//! times 256 MiB where they are compressed.
 
 mod npy;
+mod npz;
 mod safetensors;
 
 use std::path::Path;
@@ -23,10 +25,25 @@ pub enum LatentFormat {
     Safetensors,
     /// `NumPy`'s npy, version 1.0: `<f2`, C order, `(channels, height, width)`. It holds the values alone.
     Npy,
+    /// What kohya's sd-scripts keep of an image: a zip of npy files, uncompressed. With `h` and `w` the height and the
+    /// width of the latent: `latents_{h}x{w}`, `<f4`, `(channels, h, w)`; `original_size_{h}x{w}`, the width and the
+    /// height of the image; `crop_ltrb_{h}x{w}`, which part of the latent, in pixels, the image is: left, top, right,
+    /// bottom; where the image has alpha `alpha_mask_{h}x{w}`, `<f4`, 0 to 1, `(image height, image width)`. For
+    /// `sd-v1` and `sdxl`, whose trainers look for keys without `_{h}x{w}`, all is there under these too. Values of
+    /// `flux1` are scaled, as that trainer keeps them.
+    Npz,
 }
 
+/// Names of the formats, which are their files' endings too.
+const FORMATS: [(&str, LatentFormat); 3] = [
+    ("safetensors", LatentFormat::Safetensors),
+    ("npy", LatentFormat::Npy),
+    ("npz", LatentFormat::Npz),
+];
+const KNOWN: &str = "known are safetensors, npy, npz";
+
 impl LatentFormat {
-    /// The format that a file's ending names, in lower or upper case: `.safetensors` or `.npy`.
+    /// The format that a file's ending names, in lower or upper case: `.safetensors`, `.npy` or `.npz`.
     ///
     /// # Errors
     /// `InvalidInput` for any other ending.
@@ -34,10 +51,17 @@ impl LatentFormat {
         let ending = path.extension().unwrap_or_default();
         ending.to_string_lossy().parse().map_err(|_| {
             Error::invalid(format!(
-                "the ending of {} names no latent format: known are safetensors, npy",
+                "the ending of {} names no latent format: {KNOWN}",
                 path.display()
             ))
         })
+    }
+
+    /// The format's name, which is its files' ending.
+    pub fn name(self) -> &'static str {
+        let mut formats = FORMATS.into_iter();
+        let format = formats.find(|(_, format)| *format == self);
+        format.map_or("", |(name, _)| name)
     }
 }
 
@@ -45,19 +69,17 @@ impl FromStr for LatentFormat {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self> {
-        match name.to_ascii_lowercase().as_str() {
-            "safetensors" => Ok(Self::Safetensors),
-            "npy" => Ok(Self::Npy),
-            _ => Err(Error::invalid(format!(
-                "`{}` is no latent format: known are safetensors, npy",
-                name.escape_debug()
-            ))),
-        }
+        let mut formats = FORMATS.into_iter();
+        let format = formats.find(|(known, _)| known.eq_ignore_ascii_case(name));
+        format.map(|(_, format)| format).ok_or_else(|| {
+            let name = name.escape_debug();
+            Error::invalid(format!("`{name}` is no latent format: {KNOWN}"))
+        })
     }
 }
 
-/// A latent, and what its file says of it. Values are **unscaled** in files that this crate writes; what others
-/// wrote may be scaled, which no file says.
+/// A latent, and what its file says of it. Values are **unscaled** in files that this crate writes, but for npz files of
+/// `flux1`; what others wrote may be scaled, which no file says.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LatentFile {
     /// The values.
@@ -72,24 +94,53 @@ pub struct LatentFile {
     pub alpha: Option<Vec<u8>>,
 }
 
+/// `scaling_factor` and `shift_factor`.
+pub(crate) type Factors = (f64, f64);
+
+/// The factors by which values are scaled in a file of this format that says this latent space; `None` if they aren't.
+pub(crate) type FactorsOf<'a> = dyn Fn(LatentFormat, Option<&str>) -> Result<Option<Factors>> + 'a;
+
 /// Reads a latent file. Which format it has is found in the content; `name` is for messages.
 ///
 /// Values are f16 or f32, in safetensors also bf16, of shape `[channels, height, width]` or
 /// `[1, channels, height, width]`, and are rounded to f16. A safetensors file holds one tensor, of any name, and none
-/// or one beside it that is called `alpha`.
+/// or one beside it that is called `alpha`. Of several latents in an npz file it is the largest.
+///
+/// Values are what stands in the file, scaled or not.
 ///
 /// # Errors
 /// `InvalidInput` if the bytes are no such file, or a value is not finite or too large for f16; the sources say
 /// where.
 pub fn read_latent(bytes: &[u8], name: &str) -> Result<LatentFile> {
+    read_unscaled(bytes, name, &|_, _| Ok(None)).map(|(file, _)| file)
+}
+
+/// As [`read_latent`], of values that are scaled by `factors`, which is undone before they are rounded. Notes for people
+/// say what of the file is left out.
+pub(crate) fn read_unscaled(
+    bytes: &[u8],
+    name: &str,
+    factors: &FactorsOf<'_>,
+) -> Result<(LatentFile, Vec<String>)> {
     let read = if bytes.starts_with(npy::MAGIC) {
-        npy::read(bytes)
+        npy::read(bytes, factors).map(|file| (file, Vec::new()))
+    } else if bytes.starts_with(npz::MAGIC) {
+        npz::read(bytes, factors)
     } else {
-        safetensors::read(bytes)
+        safetensors::read(bytes, factors).map(|file| (file, Vec::new()))
     };
     read.map_err(|error| {
-        Error::invalid(format!("{name} can't be read as a latent")).with_source(error)
+        let failure = Error::invalid(format!("{name} can't be read as a latent"));
+        match error.hint().map(str::to_owned) {
+            Some(hint) => failure.with_source(error).with_hint(hint),
+            None => failure.with_source(error),
+        }
     })
+}
+
+/// Whether sd-scripts keep latents of this latent space scaled: their FLUX autoencoder does it itself.
+pub(crate) fn is_scaled_in_npz(latent_space: &str) -> bool {
+    npz::scaling(latent_space).is_some()
 }
 
 /// The bytes of a latent file; the same latent always gives the same bytes. An npy file keeps the values alone.
@@ -106,6 +157,7 @@ pub fn write_latent(file: &LatentFile, format: LatentFormat) -> Result<Vec<u8>> 
     Ok(match format {
         LatentFormat::Safetensors => safetensors::write(file),
         LatentFormat::Npy => npy::write(&file.latent),
+        LatentFormat::Npz => npz::write(file)?,
     })
 }
 
@@ -147,8 +199,13 @@ impl Element {
     }
 }
 
-/// The latent of `shape` whose values lie in `data`.
-fn parse(shape: &[usize], element: Element, data: &[u8]) -> Result<Latent> {
+/// The latent of `shape` whose values lie in `data`, scaled by `factors`.
+fn parse(
+    shape: &[usize],
+    element: Element,
+    data: &[u8],
+    factors: Option<Factors>,
+) -> Result<Latent> {
     let shape = latent_shape(shape)?;
     let wanted = shape.values()? * element.size();
     if data.len() != wanted {
@@ -159,10 +216,12 @@ fn parse(shape: &[usize], element: Element, data: &[u8]) -> Result<Latent> {
     }
     let two = data.as_chunks::<2>().0.iter();
     let four = data.as_chunks::<4>().0.iter();
-    let values = match element {
-        Element::F16 => two.map(|b| f16::from_le_bytes(*b)).collect(),
-        Element::Bf16 => rounded(two.map(|b| bf16::from_le_bytes(*b).to_f32()))?,
-        Element::F32 => rounded(four.map(|b| f32::from_le_bytes(*b)))?,
+    let half = |bytes: &[u8; 2]| f16::from_le_bytes(*bytes);
+    let values = match (element, factors) {
+        (Element::F16, None) => two.map(half).collect(),
+        (Element::F16, _) => rounded(two.map(|b| half(b).to_f32()), factors)?,
+        (Element::Bf16, _) => rounded(two.map(|b| bf16::from_le_bytes(*b).to_f32()), factors)?,
+        (Element::F32, _) => rounded(four.map(|b| f32::from_le_bytes(*b)), factors)?,
     };
     Latent::new(shape, values)
 }
@@ -184,10 +243,15 @@ fn latent_shape(shape: &[usize]) -> Result<LatentShape> {
     })
 }
 
-/// The nearest f16 of each value; what is not finite stays so, for [`Latent::new`] to refuse.
-fn rounded(values: impl Iterator<Item = f32>) -> Result<Vec<f16>> {
+/// The nearest f16 of each value, which is `value / scaling + shift` where it is scaled; what is not finite stays so, for
+/// [`Latent::new`] to refuse.
+fn rounded(values: impl Iterator<Item = f32>, factors: Option<Factors>) -> Result<Vec<f16>> {
     let round = |(at, value): (usize, f32)| {
-        let rounded = f16::from_f32(value);
+        let rounded = match factors {
+            // What a shift takes from a value and gives back may leave a zero of either sign: adding one makes it plain.
+            Some((scaling, shift)) => f16::from_f64(f64::from(value) / scaling + shift) + f16::ZERO,
+            None => f16::from_f32(value),
+        };
         if value.is_finite() && !rounded.is_finite() {
             return Err(Error::invalid(format!(
                 "value {at} is {value}: f16 ends at {}",
@@ -199,7 +263,7 @@ fn rounded(values: impl Iterator<Item = f32>) -> Result<Vec<f16>> {
     values.enumerate().map(round).collect()
 }
 
-/// The values as they lie in both formats.
+/// The values as they lie in safetensors and npy.
 fn le_bytes(latent: &Latent) -> impl Iterator<Item = u8> {
     latent
         .as_slice()
@@ -278,7 +342,7 @@ mod tests {
     fn a_value_that_f16_cannot_hold_is_refused_by_position() {
         let latent = |last: f32| {
             let bytes = [1.0, last].map(f32::to_le_bytes).concat();
-            parse(&[1, 1, 2], Element::F32, &bytes)
+            parse(&[1, 1, 2], Element::F32, &bytes, None)
         };
         // Half a step beyond the largest f16 is where rounding turns to infinity.
         assert_eq!(latent(65519.0).unwrap().as_slice()[1], f16::MAX);
@@ -297,7 +361,7 @@ mod tests {
     fn a_leading_one_is_dropped_and_other_shapes_are_refused() {
         let bytes = [0; 24];
         for shape in [&[2, 2, 3][..], &[1, 2, 2, 3]] {
-            let latent = parse(shape, Element::F16, &bytes).unwrap();
+            let latent = parse(shape, Element::F16, &bytes, None).unwrap();
             assert_eq!(latent.shape().to_string(), "2x2x3");
         }
         let absurd = usize::MAX;
@@ -308,7 +372,10 @@ mod tests {
             &[0, 2, 3],
             &[absurd, absurd, 1],
         ] {
-            assert!(parse(shape, Element::F16, &bytes).is_err(), "{shape:?}");
+            assert!(
+                parse(shape, Element::F16, &bytes, None).is_err(),
+                "{shape:?}"
+            );
         }
     }
 
@@ -317,19 +384,22 @@ mod tests {
         let format = |path| LatentFormat::from_path(Path::new(path));
         assert_eq!(format("a/b.NPY").unwrap(), LatentFormat::Npy);
         assert_eq!(format("b.safetensors").unwrap(), LatentFormat::Safetensors);
-        for path in ["b.npz", "npy", "b"] {
+        assert_eq!(format("b.npz").unwrap(), LatentFormat::Npz);
+        for path in ["b.png", "npy", "b"] {
             let error = format(path).unwrap_err();
-            assert!(error.to_string().contains("safetensors, npy"), "{error}");
+            assert!(
+                error.to_string().contains("safetensors, npy, npz"),
+                "{error}"
+            );
         }
     }
 
     proptest! {
         #[test]
         fn damaged_files_never_panic(
-            npy: bool,
+            format in prop::sample::select(FORMATS.map(|(_, format)| format).to_vec()),
             damage in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
         ) {
-            let format = if npy { LatentFormat::Npy } else { LatentFormat::Safetensors };
             let mut bytes = write_latent(&file(), format).unwrap();
             for (at, value) in damage {
                 let at = at.index(bytes.len());

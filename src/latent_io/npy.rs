@@ -1,43 +1,64 @@
 //! npy: a magic, a version, and a header that is a Python dictionary, as in `numpy.lib.format`.
 
-use super::{Element, LatentFile, le_bytes, parse};
+use super::{Element, Factors, FactorsOf, LatentFile, LatentFormat, le_bytes, parse};
 use crate::error::{Error, Result};
-use crate::latent::Latent;
+use crate::latent::{Latent, LatentShape};
 
 pub(super) const MAGIC: &[u8] = b"\x93NUMPY";
 
 /// The values begin at a multiple of this.
 const ALIGNMENT: usize = 64;
 
-pub(super) fn read(bytes: &[u8]) -> Result<LatentFile> {
-    let (header, data) = split(bytes)?;
-    let shape = field(header, "shape")?;
-    let shape = shape.strip_prefix('(').and_then(|s| s.split_once(')'));
-    let shape: Option<Vec<usize>> = shape.and_then(|(shape, _)| {
-        let numbers = shape.split(',').map(str::trim).filter(|n| !n.is_empty());
-        numbers.map(|n| n.parse().ok()).collect()
-    });
-    let shape = shape.ok_or_else(|| damaged("has a shape that is no tuple of numbers"))?;
+/// An array as it lies in a file.
+pub(super) struct Array<'a> {
+    pub(super) shape: Vec<usize>,
+    /// `NumPy`'s name of the type of its values, such as `<f4`.
+    pub(super) dtype: &'a str,
+    pub(super) data: &'a [u8],
+}
 
-    let dtype = field(header, "descr")?.strip_prefix('\'');
-    let dtype = dtype.and_then(|s| s.split_once('\''));
-    let element = match dtype {
-        Some(("<f2", _)) => Element::F16,
-        Some(("<f4", _)) => Element::F32,
-        other => {
-            return Err(Error::invalid(format!(
-                "the npy values are of type {}: known are <f2 and <f4",
-                other.map_or("a record", |(dtype, _)| dtype)
-            )));
+impl<'a> Array<'a> {
+    /// The array in `bytes`. Whether its values are as many as its shape says is for the reader of the values to see.
+    pub(super) fn new(bytes: &'a [u8]) -> Result<Self> {
+        let (header, data) = split(bytes)?;
+        let shape = field(header, "shape")?;
+        let shape = shape.strip_prefix('(').and_then(|s| s.split_once(')'));
+        let shape: Option<Vec<usize>> = shape.and_then(|(shape, _)| {
+            let numbers = shape.split(',').map(str::trim).filter(|n| !n.is_empty());
+            numbers.map(|n| n.parse().ok()).collect()
+        });
+        let shape = shape.ok_or_else(|| damaged("has a shape that is no tuple of numbers"))?;
+
+        let dtype = field(header, "descr")?.strip_prefix('\'');
+        let dtype = dtype.and_then(|s| s.split_once('\''));
+        let dtype = dtype.map_or("a record", |(dtype, _)| dtype);
+        if !field(header, "fortran_order")?.starts_with("False") {
+            return Err(Error::invalid(
+                "the npy values lie in Fortran order: save numpy.ascontiguousarray of them",
+            ));
         }
-    };
-    if !field(header, "fortran_order")?.starts_with("False") {
-        return Err(Error::invalid(
-            "the npy values lie in Fortran order: save numpy.ascontiguousarray of them",
-        ));
+        Ok(Self { shape, dtype, data })
     }
+
+    /// The latent that it is.
+    pub(super) fn latent(&self, factors: Option<Factors>) -> Result<Latent> {
+        let element = match self.dtype {
+            "<f2" => Element::F16,
+            "<f4" => Element::F32,
+            other => {
+                return Err(Error::invalid(format!(
+                    "the npy values are of type {other}: known are <f2 and <f4"
+                )));
+            }
+        };
+        parse(&self.shape, element, self.data, factors)
+    }
+}
+
+pub(super) fn read(bytes: &[u8], factors: &FactorsOf<'_>) -> Result<LatentFile> {
+    let latent = Array::new(bytes)?.latent(factors(LatentFormat::Npy, None)?)?;
     Ok(LatentFile {
-        latent: parse(&shape, element, data)?,
+        latent,
         latent_space: None,
         encoder: None,
         size: None,
@@ -48,7 +69,9 @@ pub(super) fn read(bytes: &[u8]) -> Result<LatentFile> {
 /// The header's text and the values' bytes.
 fn split(bytes: &[u8]) -> Result<(&str, &[u8])> {
     let short = || damaged("ends early");
-    let [major, minor, rest @ ..] = &bytes[MAGIC.len()..] else {
+    let after = bytes.strip_prefix(MAGIC);
+    let after = after.ok_or_else(|| Error::invalid("the bytes are no npy file"))?;
+    let [major, minor, rest @ ..] = after else {
         return Err(short());
     };
     let digits = match major {
@@ -82,11 +105,18 @@ fn damaged(how: &str) -> Error {
 }
 
 pub(super) fn write(latent: &Latent) -> Vec<u8> {
-    let shape = latent.shape();
-    let mut header = format!(
-        "{{'descr': '<f2', 'fortran_order': False, 'shape': ({}, {}, {}), }}",
-        shape.channels, shape.height, shape.width
-    );
+    let LatentShape {
+        channels,
+        height,
+        width,
+    } = latent.shape();
+    let shape = format!("({channels}, {height}, {width})");
+    array("<f2", &shape, le_bytes(latent))
+}
+
+/// An npy file of the values that lie in `data`; `dtype` and `shape` as `NumPy` writes them.
+pub(super) fn array(dtype: &str, shape: &str, data: impl Iterator<Item = u8>) -> Vec<u8> {
+    let mut header = format!("{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}");
     let prefix = MAGIC.len() + 4;
     let length = (prefix + header.len() + 1).next_multiple_of(ALIGNMENT) - prefix;
     header.extend(std::iter::repeat_n(' ', length - header.len() - 1));
@@ -96,14 +126,14 @@ pub(super) fn write(latent: &Latent) -> Vec<u8> {
     bytes.extend([1, 0]);
     bytes.extend((length as u16).to_le_bytes());
     bytes.extend(header.into_bytes());
-    bytes.extend(le_bytes(latent));
+    bytes.extend(data);
     bytes
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::tests::{file, refusal};
-    use super::super::{LatentFormat, read_latent, write_latent};
+    use super::super::{read_latent, write_latent};
     use super::*;
     use std::path::Path;
 

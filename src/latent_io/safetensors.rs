@@ -5,7 +5,9 @@
 use safetensors::{Dtype, SafeTensors};
 use serde_json::{Map, Value, json};
 
-use super::{Element, LatentFile, check_alpha, check_size, le_bytes, parse};
+use super::{
+    Element, FactorsOf, LatentFile, LatentFormat, check_alpha, check_size, le_bytes, parse,
+};
 use crate::error::{Error, Result};
 
 /// The tensor that may be there beside the latent.
@@ -14,9 +16,9 @@ const ALPHA: &str = "alpha";
 /// More tensor names than these are not listed in a message.
 const LISTED: usize = 5;
 
-pub(super) fn read(bytes: &[u8]) -> Result<LatentFile> {
+pub(super) fn read(bytes: &[u8], factors: &FactorsOf<'_>) -> Result<LatentFile> {
     let damaged =
-        |error| Error::invalid("the bytes are neither npy nor safetensors").with_source(error);
+        |error| Error::invalid("the bytes are none of safetensors, npy and npz").with_source(error);
     let tensors = SafeTensors::deserialize(bytes).map_err(damaged)?;
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(damaged)?;
 
@@ -69,9 +71,11 @@ pub(super) fn read(bytes: &[u8]) -> Result<LatentFile> {
         }
         _ => None,
     };
+    let latent_space = metadata("latent_space");
+    let factors = factors(LatentFormat::Safetensors, latent_space.as_deref())?;
     Ok(LatentFile {
-        latent: parse(tensor.shape(), element, tensor.data())?,
-        latent_space: metadata("latent_space"),
+        latent: parse(tensor.shape(), element, tensor.data(), factors)?,
+        latent_space,
         encoder: metadata("encoder"),
         size,
         alpha,
@@ -131,7 +135,7 @@ pub(super) fn write(file: &LatentFile) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::super::tests::{file, refusal};
-    use super::super::{LatentFormat, read_latent, write_latent};
+    use super::super::{read_latent, write_latent};
     use super::*;
     use crate::latent::Latent;
     use half::f16;
@@ -250,6 +254,6 @@ mod tests {
     #[test]
     fn a_header_length_beyond_the_file_is_refused() {
         let reason = refusal(&u64::MAX.to_le_bytes());
-        assert!(reason.contains("neither"), "{reason}");
+        assert!(reason.contains("none of"), "{reason}");
     }
 }

@@ -164,6 +164,11 @@ impl Hub {
         self.registry().scaling(latent_space)
     }
 
+    /// How many pixels a side of a latent's cell stands for; `None` of a latent space that nothing is known of.
+    pub(crate) fn compression_ratio(&self, latent_space: &str) -> Option<u32> {
+        self.registry().compression_ratio(latent_space)
+    }
+
     pub(crate) fn check_shape(
         &self,
         shape: LatentShape,

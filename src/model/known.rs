@@ -3,7 +3,7 @@
 //! Invariant: `config.json` comes first among a model's files, so that a family that can't be run is refused before
 //! its weights are loaded. The latent space is written down here because weights don't say it.
 
-use super::spaces;
+use crate::spaces;
 
 /// A model of the Hugging Face hub, and the name it goes by here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

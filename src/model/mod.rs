@@ -26,7 +26,6 @@ mod run;
 mod runtime;
 mod session;
 mod sheet;
-mod spaces;
 mod spec;
 mod survey;
 mod tensors;

@@ -4,10 +4,10 @@
 
 use super::builtin;
 use super::folder::{BrokenModel, ModelsFolder};
-use super::spaces;
 use super::spec::ModelSpec;
 use crate::error::{Error, ErrorKind, Result};
 use crate::latent::LatentShape;
+use crate::spaces;
 
 /// Models by name.
 pub(super) struct Registry {
@@ -106,6 +106,16 @@ impl Registry {
                     latent_space.escape_debug()
                 ))
             })
+    }
+
+    /// The spatial compression ratio of `latent_space`; `None` if nothing is known of it.
+    pub(super) fn compression_ratio(&self, latent_space: &str) -> Option<u32> {
+        let mut models = self.models.iter();
+        let model = models.find(|model| model.latent_space == latent_space);
+        let of_space = || spaces::known(latent_space).map(|_| spaces::RATIO as u32);
+        model
+            .map(|model| model.spatial_compression_ratio)
+            .or_else(of_space)
     }
 
     /// Refuses a latent whose shape can't belong to an image of `width` x `height` pixels in

@@ -18,7 +18,7 @@ use crate::progress::Images;
 use crate::report::Failure;
 
 /// Failures that are listed at the end; --failures has all.
-const LISTED: usize = 100;
+pub(crate) const LISTED: usize = 100;
 
 /// How the work is told.
 #[derive(Debug, clap::Args)]

@@ -7,6 +7,7 @@ mod args;
 mod commands;
 mod context;
 mod environment;
+mod exchange_told;
 mod image_args;
 mod images_told;
 mod interrupt;

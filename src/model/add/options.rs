@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use super::inspect::Port;
 use crate::error::{Error, Result};
 use crate::model::import::space;
-use crate::model::spaces;
 use crate::model::spec::{Element, Layout, ModelSpec};
 use crate::record::check_name;
+use crate::spaces;
 
 /// What black and white are where pixels are bytes.
 pub(super) const BYTES: [f32; 2] = [0.0, 255.0];

@@ -5,7 +5,7 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::family::Config;
-use crate::model::spaces::{self, KNOWN, Space};
+use crate::spaces::{self, KNOWN, Space};
 
 /// `scaling_factor` and `shift_factor` as an `AutoencoderKL`'s configuration states them; what it
 /// leaves out has the class's default.

@@ -6,17 +6,17 @@
 
 /// A latent space that is widely known.
 #[derive(Debug, PartialEq)]
-pub(super) struct Space {
-    pub(super) name: &'static str,
-    pub(super) channels: u32,
+pub(crate) struct Space {
+    pub(crate) name: &'static str,
+    pub(crate) channels: u32,
     /// `scaling_factor`, `shift_factor`.
-    pub(super) factors: (f64, f64),
+    pub(crate) factors: (f64, f64),
     /// Whose latents these are, for people.
-    pub(super) about: &'static str,
+    pub(crate) about: &'static str,
 }
 
 /// The compression ratio of all of them.
-pub(super) const RATIO: u64 = 8;
+pub(crate) const RATIO: u64 = 8;
 
 const fn space(
     name: &'static str,
@@ -32,7 +32,7 @@ const fn space(
     }
 }
 
-pub(super) const KNOWN: [Space; 5] = [
+pub(crate) const KNOWN: [Space; 5] = [
     space(
         "sd-v1",
         4,
@@ -46,6 +46,6 @@ pub(super) const KNOWN: [Space; 5] = [
 ];
 
 /// The latent space of this name, if it is widely known.
-pub(super) fn known(name: &str) -> Option<&'static Space> {
+pub(crate) fn known(name: &str) -> Option<&'static Space> {
     KNOWN.iter().find(|space| space.name == name)
 }
