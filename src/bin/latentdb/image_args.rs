@@ -1,6 +1,6 @@
 //! The arguments of every command that encodes images.
 
-use latentdb::{Limits, PutOptions, Resize, Tags};
+use latentdb::{Error, ErrorKind, Limits, PutOptions, Resize, Tags};
 
 use crate::report::Failure;
 
@@ -59,6 +59,14 @@ impl ImageArgs {
             keep_position: self.keep_gps,
         }
     }
+}
+
+/// Names the flag that lets a larger image in.
+pub(crate) fn with_limit_hint(error: Error) -> Error {
+    if error.kind() == ErrorKind::LimitExceeded && error.hint().is_none() {
+        return error.with_hint("--max-pixels and --max-image-bytes say what an image may cost");
+    }
+    error
 }
 
 /// What a user says of images.

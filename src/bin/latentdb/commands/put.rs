@@ -12,7 +12,7 @@ use latentdb::{
 
 use crate::args::parse_id;
 use crate::context::{Context, file_name};
-use crate::image_args::{ImageArgs, TagArgs, parse_size};
+use crate::image_args::{ImageArgs, TagArgs, parse_size, with_limit_hint};
 use crate::output;
 use crate::progress::with_spinner;
 use crate::report::Failure;
@@ -95,7 +95,8 @@ fn put_image(context: &Context, command: &Put, file: &Path) -> Result<Stored, Fa
     if let Some(encoder) = &options.encoder {
         context.hub.model(encoder)?;
     }
-    let image = with_spinner("reading", || read_image(&bytes, &name, &options.limits))?;
+    let image = with_spinner("reading", || read_image(&bytes, &name, &options.limits));
+    let image = image.map_err(with_limit_hint)?;
     context.hub.runtime()?;
     let database = context.open_or_create()?;
     let stored = with_spinner("encoding", || {
