@@ -242,6 +242,7 @@ fn read(run: &Run<'_>, inputs: &Mutex<Receiver<(u64, Input)>>, tell: &Told) {
 }
 
 fn encode_all(run: &Run<'_>, pass_on: &SyncSender<(u64, Origin, Made)>, tell: &Told) {
+    let _watch = EndOnPanic(run);
     while let Some(batch) = run.images.pop() {
         if run.stopped() {
             continue;
@@ -261,8 +262,21 @@ fn encode_all(run: &Run<'_>, pass_on: &SyncSender<(u64, Origin, Made)>, tell: &T
                 Err(error) => tell.send((number, failed(origin, Some(id), error))).is_ok(),
             };
             if !sent {
+                // What comes after is not there any more, or it was the end of everything.
+                run.end(None);
                 break;
             }
+        }
+    }
+}
+
+/// Ends the run when a thread panics on which others wait, so that the panic comes out and nobody waits for ever.
+struct EndOnPanic<'a, 'b>(&'a Run<'b>);
+
+impl Drop for EndOnPanic<'_, '_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.end(None);
         }
     }
 }

@@ -61,13 +61,13 @@ pub(crate) struct Ingest {
 pub(crate) struct RunArgs {
     /// Encode so many images of one size at once; helps on GPUs
     #[arg(long, value_name = "N", default_value_t = 1)]
-    batch: u16,
+    pub(super) batch: u16,
     /// Store nothing, and say what would be done
     #[arg(long)]
-    dry_run: bool,
+    pub(super) dry_run: bool,
     /// Stop at the first failure
     #[arg(long)]
-    fail_fast: bool,
+    pub(super) fail_fast: bool,
 }
 
 fn parse_template(text: &str) -> Result<IdTemplate, String> {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::ValueHint;
 use latentdb::{IngestOptions, Inputs, PutOptions};
 
+use super::ingest::{RunArgs, check_exists};
 use crate::context::Context;
 use crate::image_args::LimitArgs;
 use crate::images_told::{ReportArgs, told};
@@ -38,15 +39,8 @@ pub(crate) struct Reencode {
         hide_default_value = true
     )]
     prefix: String,
-    /// Encode so many images of one size at once; helps on GPUs
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    batch: u16,
-    /// Store nothing, and say what would be done
-    #[arg(long)]
-    dry_run: bool,
-    /// Stop at the first failure
-    #[arg(long)]
-    fail_fast: bool,
+    #[command(flatten)]
+    run: RunArgs,
     #[command(flatten)]
     limits: LimitArgs,
     #[command(flatten)]
@@ -61,15 +55,15 @@ pub(crate) fn run(context: &Context, command: &Reencode) -> Result<(), Failure> 
             limits: command.limits.limits(),
             ..PutOptions::default()
         },
-        dry_run: command.dry_run,
-        fail_fast: command.fail_fast,
-        batch: command.batch.max(1).into(),
+        dry_run: command.run.dry_run,
+        fail_fast: command.run.fail_fast,
+        batch: command.run.batch.max(1).into(),
         ..IngestOptions::default()
     };
     for path in &command.from {
-        super::ingest::check_exists(path)?;
+        check_exists(path)?;
     }
-    let database = if command.dry_run {
+    let database = if command.run.dry_run {
         context.open_read_only()?
     } else {
         context.open()?
@@ -77,7 +71,7 @@ pub(crate) fn run(context: &Context, command: &Reencode) -> Result<(), Failure> 
     let from = || command.from.iter().fold(Inputs::default(), Inputs::path);
     told(
         &command.report,
-        command.dry_run,
+        command.run.dry_run,
         || None,
         |stop, each| database.reencode(from(), &command.prefix, &options, stop, each),
     )
