@@ -96,7 +96,10 @@ fn quality_is_for_formats_that_have_one() {
         };
         assert!(of_quality("20") < of_quality("95"), "{format}");
     }
-    let named = ["png has no quality to choose", "jpeg, jpg, webp, avif"];
+    let named = [
+        "png has no quality to choose",
+        "jpeg, jpg, jfif, webp, avif",
+    ];
     get(&["--quality", "50"]).fails(2, &named);
     get(&["--quality", "0", "-o", "a.jpg"]).fails(2, &["0", "1..=100"]);
     get(&["--quality", "101", "-o", "a.jpg"]).fails(2, &["101", "1..=100"]);

@@ -10,8 +10,8 @@ use crate::error::{Error, Result};
 
 /// A format that images are read from and written to.
 ///
-/// Parsed from and printed as its lower-case name: `png`, `jpeg` (or `jpg`), `webp`, `avif`, `gif`, `bmp`, `tiff`
-/// (or `tif`), `qoi`, `pnm` (or `ppm`, `pgm`), `tga`, `hdr`. All but `hdr` can be written.
+/// Parsed from and printed as its lower-case name: `png`, `jpeg` (or `jpg`, `jfif`), `webp`, `avif`, `gif`, `bmp`, `tiff`
+/// (or `tif`), `qoi`, `pnm` (or `ppm`, `pgm`, `pbm`, `pam`), `tga`, `hdr`. All but `hdr` can be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ImageFormat {
@@ -44,6 +44,7 @@ const NAMES: &[(&str, ImageFormat)] = &[
     ("png", ImageFormat::Png),
     ("jpeg", ImageFormat::Jpeg),
     ("jpg", ImageFormat::Jpeg),
+    ("jfif", ImageFormat::Jpeg),
     ("webp", ImageFormat::WebP),
     ("avif", ImageFormat::Avif),
     ("gif", ImageFormat::Gif),
@@ -54,6 +55,8 @@ const NAMES: &[(&str, ImageFormat)] = &[
     ("pnm", ImageFormat::Pnm),
     ("ppm", ImageFormat::Pnm),
     ("pgm", ImageFormat::Pnm),
+    ("pbm", ImageFormat::Pnm),
+    ("pam", ImageFormat::Pnm),
     ("tga", ImageFormat::Tga),
     ("hdr", ImageFormat::Hdr),
 ];
@@ -242,7 +245,7 @@ mod tests {
         let printed: Vec<_> = printed.collect();
         assert_eq!(
             printed.join(" "),
-            "png jpeg jpeg webp avif gif bmp tiff tiff qoi pnm pnm pnm tga hdr"
+            "png jpeg jpeg jpeg webp avif gif bmp tiff tiff qoi pnm pnm pnm pnm pnm tga hdr"
         );
     }
 

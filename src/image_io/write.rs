@@ -322,7 +322,7 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
         assert_eq!(
             error.to_string(),
-            "png has no quality to choose; formats with one are jpeg, jpg, webp, avif"
+            "png has no quality to choose; formats with one are jpeg, jpg, jfif, webp, avif"
         );
     }
 
