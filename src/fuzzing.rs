@@ -8,7 +8,22 @@ use twox_hash::XxHash3_64;
 pub use crate::backend::local::fuzzing::{
     checkpoint, footer, frame, index_lag, index_rebuild, open, seeds, segment, store_file,
 };
+use crate::image_io::{Limits, read_image};
 use crate::record::{Record, RecordHeader};
+
+/// `bytes` as an image file of at most a megapixel.
+pub fn image(bytes: &[u8]) {
+    let limits = Limits {
+        max_pixels: 1 << 20,
+        // What a strip of JPEG in a TIFF may need, whatever its size.
+        max_alloc_bytes: 1 << 30,
+    };
+    // Without any other sign it is a TGA.
+    if let Ok(read) = read_image(bytes, "fuzz.tga", &limits) {
+        let pixels = u64::from(read.pixels.width()) * u64::from(read.pixels.height());
+        assert!((1..=limits.max_pixels).contains(&pixels));
+    }
+}
 
 /// `bytes` as a record, whose checksum is put right: fuzzing would never get past it.
 pub fn record(bytes: &[u8]) {

@@ -16,6 +16,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let folder = folder.path().join(format!("database-{n}"));
         seeds.push(("record", record(&folder, exponents)?));
     }
+    let images = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/corpus");
+    for folder in [images.clone(), images.join("avif")] {
+        for entry in std::fs::read_dir(folder)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|ending| ending != "py") {
+                seeds.push(("image", std::fs::read(path)?));
+            }
+        }
+    }
     for (n, (target, bytes)) in seeds.into_iter().enumerate() {
         let corpus = Path::new(&to).join(target);
         std::fs::create_dir_all(&corpus)?;
