@@ -53,6 +53,19 @@ impl<'a> Item<'a> {
         kinds.iter().any(|kind| said.starts_with(kind))
     }
 
+    /// An image of such tiles as this one, which lie as those of `image`.
+    pub(super) fn in_grid_of(self, image: &Item, tiles: Vec<ItemId>) -> Self {
+        Self {
+            width: image.width,
+            height: image.height,
+            tiles,
+            columns: image.columns,
+            tile_width: image.tile_width,
+            tile_height: image.tile_height,
+            ..self
+        }
+    }
+
     fn with_properties(meta: &Meta<'a>, id: ItemId) -> Result<Self, Refused> {
         let mut size = None;
         let (mut cicp, mut profile, mut auxiliary) = (None, None, None);

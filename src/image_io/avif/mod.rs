@@ -41,17 +41,16 @@ pub(super) fn read(source: Source) -> Result<Raster> {
     let damaged = || source.damaged();
     let meta = Meta::parse(source.bytes).ok_or_else(damaged)?;
     let image = Item::new(&meta, meta.primary).map_err(refused)?;
-    let alpha_id = alpha_of(&meta);
-    let channels = 3 + u64::from(alpha_id.is_some());
+    let alpha_item = alpha_of(&meta, &image).map_err(refused)?;
+    let channels = 3 + u64::from(alpha_item.is_some());
     source.check_size(image.width, image.height, channels)?;
 
     let (planes, coded) = decode(source, &meta, &image)?;
     let bytes = if planes.depth == 8 { 1 } else { 2 };
     source.check_size(image.width, image.height, channels * bytes)?;
-    let alpha = match alpha_id {
+    let alpha = match alpha_item {
         None => None,
-        Some(id) => {
-            let item = Item::new(&meta, id).map_err(refused)?;
+        Some((of, id, item)) => {
             if (item.width, item.height) != (image.width, image.height) {
                 return Err(damaged());
             }
@@ -59,7 +58,7 @@ pub(super) fn read(source: Source) -> Result<Raster> {
             Some(Alpha {
                 planes,
                 full_range: coded.full_range,
-                premultiplied: meta.targets(*b"prem", meta.primary).any(|to| to == id),
+                premultiplied: meta.targets(*b"prem", of).any(|to| to == id),
             })
         }
     };
@@ -86,10 +85,34 @@ pub(super) fn read(source: Source) -> Result<Raster> {
     })
 }
 
-/// The item that is the primary image's alpha.
-fn alpha_of(meta: &Meta) -> Option<ItemId> {
-    let mut auxiliary = meta.sources(*b"auxl", meta.primary);
-    auxiliary.find(|&id| Item::new(meta, id).is_ok_and(|item| item.is_alpha()))
+/// The alpha of the primary image, which is an image of its own, or one of each tile. Before it stand an item and the
+/// one that is its alpha.
+fn alpha_of<'a>(
+    meta: &Meta<'a>,
+    image: &Item,
+) -> Result<Option<(ItemId, ItemId, Item<'a>)>, Refused> {
+    let of = |id| {
+        let mut auxiliary = meta.sources(*b"auxl", id);
+        auxiliary.find_map(|id| {
+            let item = Item::new(meta, id).ok()?;
+            item.is_alpha().then_some((id, item))
+        })
+    };
+    if let Some((id, item)) = of(meta.primary) {
+        return Ok(Some((meta.primary, id, item)));
+    }
+    let of_tiles: Vec<_> = image.tiles.iter().map(|&tile| of(tile)).collect();
+    if of_tiles.iter().all(Option::is_none) {
+        return Ok(None);
+    }
+    let of_tiles: Option<Vec<_>> = of_tiles.into_iter().collect();
+    // What lacks alpha beside tiles that have it could be meant as opaque, or lost.
+    let of_tiles = of_tiles.ok_or(Refused::Unknown)?;
+    let ids = of_tiles.iter().map(|(id, _)| *id).collect();
+    match of_tiles.into_iter().next() {
+        Some((id, first)) => Ok(Some((image.tiles[0], id, first.in_grid_of(image, ids)))),
+        None => Ok(None),
+    }
 }
 
 /// The samples of an image, and what its stream says of them.
