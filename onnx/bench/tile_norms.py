@@ -29,6 +29,8 @@ from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "golden"))
 CELL = 8
+# The photos that are looked at.
+KODAK = (1, 7, 13, 16)
 
 
 class Norms:
@@ -174,7 +176,7 @@ def report(name, half, levels):
 
 
 def photos(shared):
-    images = [Image.open(shared / f"images/kodak/kodim{n:02}.png").convert("RGB") for n in (1, 7, 13, 16)]
+    images = [Image.open(shared / f"images/kodak/kodim{n:02}.png").convert("RGB") for n in KODAK]
     rows = [np.concatenate([np.asarray(image) for image in images[at : at + 2]], 1) for at in (0, 2)]
     return torch.from_numpy(np.concatenate(rows, 0)).permute(2, 0, 1)[None].float() / 255
 
