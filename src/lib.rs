@@ -61,6 +61,7 @@ mod latent;
 mod latent_io;
 mod metrics;
 mod model;
+mod parallel;
 mod pixels;
 mod record;
 mod spaces;
@@ -69,11 +70,9 @@ mod store;
 mod tile;
 
 pub use archive::{ArchiveReader, write_archive};
-pub use database::{
-    DEFAULT_ENCODER, Database, FileOptions, ForeignLatent, PutOptions, Stored, source_of,
-};
+pub use database::{DEFAULT_ENCODER, Database, ForeignLatent, PutOptions, Stored, source_of};
 pub use error::{Error, ErrorKind, Result};
-pub use exchange::{Exchanged, LatentImport, has_latents, is_shard};
+pub use exchange::{Exchanged, ImageExport, LatentImport, has_latents, is_shard};
 pub use exif::{Exif, Position};
 pub use fs::{read_file, write_file, write_file_with};
 pub use half;

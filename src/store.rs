@@ -36,6 +36,27 @@ impl Entry {
     }
 }
 
+/// How large a batch of records has become that waits for its sync.
+#[derive(Debug, Default)]
+pub(crate) struct BatchSize {
+    records: usize,
+    bytes: u64,
+}
+
+impl BatchSize {
+    /// Enough that the sync takes little of the time, and little enough to wait in memory.
+    const MAX_RECORDS: usize = 64;
+    const MAX_BYTES: u64 = 16 << 20;
+
+    /// Counts a record in. Whether it is time to make the batch durable.
+    pub(crate) fn add(&mut self, record: &Record) -> bool {
+        let alpha = record.alpha.as_ref().map_or(0, Vec::len) as u64;
+        self.records += 1;
+        self.bytes += record.header.shape.byte_len() + alpha;
+        self.records >= Self::MAX_RECORDS || self.bytes >= Self::MAX_BYTES
+    }
+}
+
 impl Store {
     /// A store over `backend`.
     pub fn new(backend: impl Backend + 'static) -> Self {
@@ -130,6 +151,38 @@ impl Store {
         };
         let batch = records.iter().map(operation).collect::<Result<_>>()?;
         self.backend.apply(batch, durability)
+    }
+
+    /// Keeps `records`, many with one sync, and tells `durable` after each how many are in the store for certain.
+    ///
+    /// # Errors
+    /// The first error of `records`; as [`put`](Self::put). What was told stays.
+    pub fn put_all(
+        &self,
+        records: impl IntoIterator<Item = Result<Record>>,
+        mode: Mode,
+        durable: &mut dyn FnMut(u64),
+    ) -> Result<()> {
+        let mut count = 0;
+        let mut size = BatchSize::default();
+        let mut batch = Vec::new();
+        let mut put = |batch: &mut Vec<Record>| {
+            self.put(batch, mode)?;
+            count += batch.len() as u64;
+            batch.clear();
+            durable(count);
+            Ok(())
+        };
+        for record in records {
+            let record = record?;
+            let due = size.add(&record);
+            batch.push(record);
+            if due {
+                size = BatchSize::default();
+                put(&mut batch)?;
+            }
+        }
+        put(&mut batch)
     }
 
     /// Makes durable what was put as [`Durability::Written`].

@@ -103,7 +103,7 @@ fn two_records_of_one_file_are_a_failure_and_the_rest_is_written() {
     assert_eq!(run.code, 3);
     assert!(
         run.stderr
-            .contains("another record of this run is in a.png"),
+            .contains("a.png: the image of `a` has the same name"),
         "{}",
         run.stderr
     );

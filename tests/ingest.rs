@@ -252,57 +252,6 @@ fn lists_may_have_lines_zero_bytes_or_objects() {
 }
 
 #[test]
-fn tars_are_read_from_files_and_from_stdin() {
-    let sandbox = folder();
-    let files = [
-        ("in/b.png", "0001.png"),
-        ("in/notes.txt", "0001.txt"),
-        ("in/a/2.jpg", "x/2.jpg"),
-        ("in/c.png", "3.png"),
-    ];
-    let shard = tar(&sandbox, &files);
-    sandbox.write("shard.tar", &shard);
-    let expected = ["0001.png stored", "x/2.jpg stored", "3.png failed"];
-    let run = ingest(&sandbox, &["shard.tar", "--dry-run", "--json"]);
-    // A dry run decodes nothing.
-    assert_eq!(told(&run)[..2], expected[..2]);
-    let run = ingest(&sandbox, &["shard.tar", "--json", "--failures", "failed"]);
-    assert_eq!(
-        (run.code, told(&run)),
-        (3, expected.map(str::to_owned).to_vec())
-    );
-    assert_eq!(lines(&run)[1]["member"], "x/2.jpg");
-    assert_eq!(lines(&run)[1]["path"], "shard.tar");
-    assert!(
-        run.stderr.contains("ignored 1 file: 1 .txt"),
-        "{}",
-        run.stderr
-    );
-
-    let mut command = sandbox.command();
-    let run = finish(
-        command
-            .args(["ingest", "-", "--json"])
-            .write_stdin(shard.clone()),
-    );
-    assert_eq!(told(&run)[..2], ["0001.png skipped", "x/2.jpg skipped"]);
-
-    // What failed is fed back, when it is there.
-    let mended = [("in/b.png", "0001.png"), ("in/a/1.png", "3.png")];
-    sandbox.write("shard.tar", &tar(&sandbox, &mended));
-    let mut command = sandbox.command();
-    command
-        .args(["ingest", "-", "--json"])
-        .write_stdin(sandbox.read("failed"));
-    assert_eq!(told(&finish(&mut command)), ["3.png stored"]);
-
-    sandbox.write("cut.tar", &shard[..shard.len() - 2000]);
-    let run = ingest(&sandbox, &["cut.tar", "--json"]);
-    assert_eq!(run.code, 3, "{}", run.stderr);
-    assert_eq!(told(&run).last().unwrap(), "- failed");
-}
-
-#[test]
 fn what_failed_can_be_fed_back_under_the_same_ids() {
     let sandbox = folder();
     let run = ingest(&sandbox, &["in", "--failures", "failed.jsonl"]);

@@ -7,7 +7,7 @@
 //! archive which broke off would look whole; its `Archive` takes the end of the stream for the end of the archive,
 //! and reads long names of any size into memory.
 
-use std::io::{ErrorKind as Io, Read, Write};
+use std::io::{ErrorKind as Io, Read, Seek, Write};
 
 use tar::{EntryType, Header, PaxExtensions};
 
@@ -15,8 +15,9 @@ use crate::error::{Error, ErrorKind, Result};
 
 const BLOCK: usize = 512;
 
-/// The longest name that is read: an encoded id has at most 1.6 KB.
-const MAX_NAME_ENTRY: u64 = 8 << 10;
+/// The longest entry that says the name of another one. An encoded id has at most 1.6 KB; other programs keep
+/// attributes of files beside the name.
+const MAX_NAME_ENTRY: u64 = 1 << 20;
 
 /// The first point in time, in seconds, that a header's octal digits can't say.
 const END_OF_TIME: u64 = 1 << 33;
@@ -91,32 +92,67 @@ fn padding(size: u64) -> usize {
 /// What the archive says of a file before its bytes.
 pub(crate) struct Entry {
     pub(crate) name: String,
-    size: u64,
+    pub(crate) size: u64,
+    /// Why it can't be read, such as "is a hard link". Only the tars of other programs have such.
+    pub(crate) refusal: Option<String>,
 }
+
+impl Entry {
+    /// An error if it can't be read.
+    pub(crate) fn check(&self) -> Result<()> {
+        match &self.refusal {
+            Some(how) => Err(refused(&self.name, how)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Goes past so many bytes, and returns how many there were.
+type Skip<R> = fn(&mut R, u64) -> std::io::Result<u64>;
 
 /// Reads the files of a tar, one after the other.
 pub(crate) struct EntryReader<R> {
     input: R,
+    skip: Skip<R>,
     /// Name of the file that was read last, for messages.
     last: Option<String>,
-    /// Whether folders and what concerns all entries are passed over.
-    lenient: bool,
+    /// Whether other programs may have written it.
+    foreign: bool,
 }
 
 impl<R: Read> EntryReader<R> {
+    /// A reader of a tar in which only files are.
     pub(crate) fn new(input: R) -> Self {
         Self {
             input,
+            skip: |input, count| std::io::copy(&mut input.take(count), &mut std::io::sink()),
             last: None,
-            lenient: false,
+            foreign: false,
         }
     }
 
-    /// A reader of a tar that other programs wrote: folders may stand in it, which are passed over.
-    pub(crate) fn lenient(input: R) -> Self {
+    /// A reader of a tar that other programs wrote: folders are passed over, and what else is no file is refused by
+    /// itself.
+    pub(crate) fn foreign(input: R) -> Self {
         Self {
-            lenient: true,
+            foreign: true,
             ..Self::new(input)
+        }
+    }
+
+    /// As [`foreign`](Self::foreign), of a tar in which bytes that nobody wants are passed over without being read.
+    pub(crate) fn foreign_in_file(input: R) -> Self
+    where
+        R: Seek,
+    {
+        let skip = |input: &mut R, count: u64| {
+            // That the file ends before shows when the next header is read.
+            let ahead = i64::try_from(count).map_err(std::io::Error::other)?;
+            input.seek_relative(ahead).map(|()| count)
+        };
+        Self {
+            skip,
+            ..Self::foreign(input)
         }
     }
 
@@ -138,11 +174,18 @@ impl<R: Read> EntryReader<R> {
             if size > u64::MAX - BLOCK as u64 {
                 return Err(too_large(&name, size, u64::MAX - BLOCK as u64));
             }
-            let entry = Entry { name, size };
+            let mut entry = Entry {
+                name,
+                size,
+                refusal: None,
+            };
             match header.entry_type() {
-                EntryType::Regular => {
-                    let name = long_name.unwrap_or(entry.name);
-                    return Ok(Some(Entry { name, size }));
+                EntryType::Regular | EntryType::Continuous => {
+                    entry.name = long_name.unwrap_or(entry.name);
+                    if entry.name.contains(char::REPLACEMENT_CHARACTER) {
+                        return self.refuse(entry, "has a name that is no UTF-8".into());
+                    }
+                    return Ok(Some(entry));
                 }
                 EntryType::GNULongName => {
                     let name = self.read(&entry, MAX_NAME_ENTRY)?;
@@ -153,28 +196,40 @@ impl<R: Read> EntryReader<R> {
                     let records = self.read(&entry, MAX_NAME_ENTRY)?;
                     long_name = pax_path(&entry.name, &records)?.or(long_name);
                 }
-                EntryType::Directory | EntryType::XGlobalHeader if self.lenient => {
+                EntryType::Directory if self.foreign => {
                     self.pass(&entry)?;
                     long_name = None;
                 }
+                EntryType::XGlobalHeader | EntryType::GNULongLink if self.foreign => {
+                    self.pass(&entry)?;
+                }
                 other => {
-                    let name = long_name.unwrap_or(entry.name);
+                    entry.name = long_name.unwrap_or(entry.name);
                     let how = format!("is {}: only regular files may be in it", describe(other));
-                    return Err(refused(&name, &how));
+                    return self.refuse(entry, how);
                 }
             }
         }
     }
 
+    /// In a tar of other programs a refusal is of that entry alone.
+    fn refuse(&self, mut entry: Entry, how: String) -> Result<Option<Entry>> {
+        entry.refusal = Some(how);
+        if !self.foreign {
+            entry.check()?;
+        }
+        Ok(Some(entry))
+    }
+
     /// Goes past the bytes of `entry`.
     pub(crate) fn pass(&mut self, entry: &Entry) -> Result<()> {
-        let mut input = (&mut self.input).take(entry.size);
-        let passed = std::io::copy(&mut input, &mut std::io::sink()).map_err(cant_read)?;
+        let passed = (self.skip)(&mut self.input, entry.size).map_err(cant_read)?;
         self.ended(entry, passed)
     }
 
     /// The bytes of `entry`. Memory is taken as bytes arrive, whatever the entry declares.
     pub(crate) fn read(&mut self, entry: &Entry, limit: u64) -> Result<Vec<u8>> {
+        entry.check()?;
         if entry.size > limit {
             return Err(too_large(&entry.name, entry.size, limit));
         }

@@ -3,7 +3,6 @@
 //! Invariant: an image is acknowledged only once its record is durable, and comes back at exactly
 //! the size it went in.
 
-mod files;
 mod prepare;
 
 use std::borrow::Cow;
@@ -20,7 +19,6 @@ use crate::pixels::Pixels;
 use crate::record::{EncoderStamp, Record, RecordHeader, RecordId, Source, Tags};
 use crate::store::{Entry, Store};
 
-pub use files::FileOptions;
 pub use prepare::source_of;
 pub(crate) use prepare::{Prepared, parse_preparation, preparation};
 

@@ -5,12 +5,12 @@
 use std::path::{Path, PathBuf};
 
 use super::Exchanged;
-use super::parallel::in_order;
 use crate::archive::FILES;
 use crate::database::Database;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fs;
 use crate::latent_io::{LatentFormat, write_latent};
+use crate::parallel::in_order;
 use crate::record::{Record, RecordId};
 
 impl Database {

@@ -7,20 +7,17 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
 
-use super::parallel::in_order;
 use super::sample::Sample;
 use super::source::{self, Found, Place};
 use super::{Exchanged, LatentImport};
 use crate::backend::Mode;
-use crate::database::{Database, ForeignLatent, source_of};
+use crate::database::{Database, ForeignLatent, Stored, source_of};
 use crate::error::{Error, ErrorKind, Result};
 use crate::latent::LatentShape;
 use crate::latent_io::{LatentFormat, is_scaled_in_npz, read_unscaled};
-use crate::record::{Record, RecordId};
-
-/// Records are made durable in batches of so many, or as soon as their values take so many bytes.
-const BATCH_RECORDS: usize = 64;
-const BATCH_BYTES: u64 = 64 << 20;
+use crate::parallel::in_order;
+use crate::record::{Record, RecordId, Tags};
+use crate::store::BatchSize;
 
 /// What came of a latent before it is stored.
 struct Made {
@@ -67,6 +64,33 @@ impl Database {
         each: &mut dyn FnMut(Exchanged),
     ) -> Result<()> {
         self.import_all(source::samples(input), options, each)
+    }
+
+    /// Keeps the latent in the bytes of a latent file under `id`, with `tags`. `name` is the file's, for messages and as
+    /// the source's. The stored record's notes say what of the file is left out.
+    ///
+    /// # Errors
+    /// `InvalidInput` if the bytes are no latent file, or where nobody says the latent space or the size of the image;
+    /// as [`put_latent`](Self::put_latent).
+    pub fn put_latent_file(
+        &self,
+        id: &str,
+        bytes: &[u8],
+        name: &str,
+        options: &LatentImport,
+        tags: Tags,
+    ) -> Result<Stored> {
+        let file = File {
+            name,
+            bytes,
+            said: None,
+        };
+        let mut notes = Vec::new();
+        let latent = self.foreign_latent(&file, options, &mut notes)?;
+        let latent = ForeignLatent { tags, ..latent };
+        let mut stored = self.put_latent(id, latent, options.replace)?;
+        stored.notes.extend(notes);
+        Ok(stored)
     }
 
     fn import_all(
@@ -150,6 +174,22 @@ impl Database {
         options: &LatentImport,
         notes: &mut Vec<String>,
     ) -> Result<Record> {
+        let latent = self.foreign_latent(file, options, notes)?;
+        let mut record = self.foreign_record(id, latent)?;
+        if let Some(said) = file.said {
+            record.header.encoder = said.encoder()?;
+        }
+        // In a batch it would be a failure of all.
+        record.check()?;
+        Ok(record)
+    }
+
+    fn foreign_latent(
+        &self,
+        file: &File<'_>,
+        options: &LatentImport,
+        notes: &mut Vec<String>,
+    ) -> Result<ForeignLatent> {
         let space_of = |in_file: Option<&str>| {
             let said = || file.said.map(|said| said.latent_space.as_str());
             let space = options.latent_space.as_deref().or(in_file).or_else(said);
@@ -184,13 +224,7 @@ impl Database {
         if let Some(said) = file.said {
             latent.tags = said.tags()?;
         }
-        let mut record = self.foreign_record(id, latent)?;
-        if let Some(said) = file.said {
-            record.header.encoder = said.encoder()?;
-        }
-        // In a batch it would be a failure of all.
-        record.check()?;
-        Ok(record)
+        Ok(latent)
     }
 
     /// The size of an image that fills all cells of its latent.
@@ -242,7 +276,7 @@ struct Commit<'a, 'e> {
     /// What is told of each of `records`.
     told: Vec<Exchanged>,
     ids: BTreeSet<RecordId>,
-    bytes: u64,
+    size: BatchSize,
 }
 
 impl<'a, 'e> Commit<'a, 'e> {
@@ -262,7 +296,7 @@ impl<'a, 'e> Commit<'a, 'e> {
             records: Vec::new(),
             told: Vec::new(),
             ids: BTreeSet::new(),
-            bytes: 0,
+            size: BatchSize::default(),
         }
     }
 
@@ -291,12 +325,11 @@ impl<'a, 'e> Commit<'a, 'e> {
             (self.each)(done);
             return Ok(());
         }
-        let alpha = record.alpha.as_ref().map_or(0, Vec::len) as u64;
-        self.bytes += record.header.shape.byte_len() + alpha;
+        let due = self.size.add(&record);
         self.ids.insert(id);
         self.records.push(record);
         self.told.push(done);
-        if self.records.len() == BATCH_RECORDS || self.bytes >= BATCH_BYTES {
+        if due {
             self.write()?;
         }
         Ok(())
@@ -306,7 +339,7 @@ impl<'a, 'e> Commit<'a, 'e> {
         self.database.store().put(&self.records, self.mode)?;
         self.records.clear();
         self.ids.clear();
-        self.bytes = 0;
+        self.size = BatchSize::default();
         self.told.drain(..).for_each(&mut self.each);
         Ok(())
     }

@@ -1,15 +1,16 @@
-//! Records out to the latent files that trainers use, and in from them.
+//! Records out to images and to the latent files that trainers use, and in from these.
 //!
 //! Invariant: what is told to be done is whole under its name, or durable in the store; a record or a file that fails
 //! stops no other; what waits is bounded, however many there are.
 
 mod export;
+mod images;
 mod import;
-mod parallel;
 mod sample;
 mod shard;
 mod source;
 
+pub use images::ImageExport;
 pub use shard::is_shard;
 pub use source::has_latents;
 

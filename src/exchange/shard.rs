@@ -8,7 +8,6 @@ use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
 use super::export::{left_out, told};
-use super::parallel::in_order;
 use super::sample::Sample;
 use super::{Exchanged, MAX_FILE};
 use crate::archive::{ARCHIVE_FORMAT, EntryReader, EntryWriter, SAMPLES};
@@ -16,6 +15,7 @@ use crate::database::Database;
 use crate::error::Result;
 use crate::fs;
 use crate::latent_io::{LatentFormat, write_latent};
+use crate::parallel::in_order;
 use crate::record::RecordId;
 
 /// A sample that waits to be written, or what is told of a record that is none.
@@ -151,7 +151,7 @@ fn numbered(path: &Path, number: u64) -> PathBuf {
 pub fn is_shard(beginning: &[u8]) -> bool {
     /// A JSON of a sample is far shorter.
     const MOST: u64 = 64 << 10;
-    let mut entries = EntryReader::lenient(beginning);
+    let mut entries = EntryReader::foreign(beginning);
     while let Ok(Some(entry)) = entries.next() {
         let ending = entry.name.rsplit_once('.').map(|(_, ending)| ending);
         match ending {
@@ -188,7 +188,7 @@ pub(super) struct ShardReader<R> {
 impl<R: Read> ShardReader<R> {
     pub(super) fn new(input: R) -> Self {
         Self {
-            entries: EntryReader::lenient(input),
+            entries: EntryReader::foreign(input),
             next: Group::default(),
             ended: false,
         }

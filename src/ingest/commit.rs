@@ -8,26 +8,21 @@ use super::{Done, Outcome};
 use crate::backend::Mode;
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::Record;
-use crate::store::Store;
+use crate::store::{BatchSize, Store};
 
-/// A commit is as large as this, or as what is there when nothing more comes for a moment.
-const BATCH_RECORDS: usize = 64;
-const BATCH_BYTES: u64 = 16 << 20;
-
-/// Records that wait to be committed.
+/// Records that wait to be committed: a batch of them, or what is there when nothing more comes for a moment.
 #[derive(Default)]
 pub(super) struct Commit {
     waiting: Vec<(u64, Origin, Made)>,
-    bytes: u64,
+    size: BatchSize,
 }
 
 impl Commit {
     /// Adds the record of the input `number`. Whether it is time to write.
     pub(super) fn add(&mut self, number: u64, origin: Origin, made: Made) -> bool {
-        let alpha = made.record.alpha.as_ref().map_or(0, Vec::len) as u64;
-        self.bytes += made.record.header.shape.byte_len() + alpha;
+        let due = self.size.add(&made.record);
         self.waiting.push((number, origin, made));
-        self.waiting.len() >= BATCH_RECORDS || self.bytes >= BATCH_BYTES
+        due
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -39,7 +34,7 @@ impl Commit {
     /// # Errors
     /// Of the store, which then takes nothing more: nothing of what waited is durable for certain.
     pub(super) fn write(&mut self, store: &Store) -> Result<Vec<(u64, Done)>> {
-        self.bytes = 0;
+        self.size = BatchSize::default();
         let waiting = std::mem::take(&mut self.waiting);
         let (updates, new): (Vec<_>, Vec<_>) =
             waiting.into_iter().partition(|(_, _, made)| made.update);

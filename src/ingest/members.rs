@@ -1,17 +1,17 @@
 //! The images in a tar: a WebDataset shard, or any other.
 //!
-//! Invariant: a member is read only if its ending names an image format and its length passes the limit; what can't be
-//! read ends the tar with a failure that names it.
+//! Invariant: a member is read only if its ending names an image format and its length passes the limit; a tar that
+//! is cut or damaged ends with a failure that says behind which member.
 
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use tar::{Archive, Entries, EntryType};
-
 use super::gather::{Found, ending, relative};
 use super::input::{Input, Origin, Place, cant_read, check_length};
+use crate::archive::EntryReader;
+use crate::error::{Error, Result};
 use crate::image_io::ImageFormat;
 
 /// A tar's header is as long.
@@ -38,12 +38,13 @@ impl Members<'_> {
         wanted: &dyn Fn(&str) -> bool,
         each: &mut dyn FnMut(Found) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
-        let file = match File::open(path) {
-            Ok(file) => file,
-            Err(error) => return each(self.failed(error)),
-        };
-        let mut tar = Archive::new(BufReader::new(file));
-        self.each(tar.entries_with_seek(), wanted, each)
+        match File::open(path) {
+            Ok(file) => {
+                let members = EntryReader::foreign_in_file(BufReader::new(file));
+                self.each(members, wanted, each)
+            }
+            Err(error) => each(Found::Failed(self.origin(None), cant_read(path, error))),
+        }
     }
 
     /// As [`of_file`](Self::of_file), of a tar that comes as a stream.
@@ -53,78 +54,70 @@ impl Members<'_> {
         wanted: &dyn Fn(&str) -> bool,
         each: &mut dyn FnMut(Found) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
-        let mut tar = Archive::new(stream);
-        self.each(tar.entries(), wanted, each)
+        self.each(EntryReader::foreign(stream), wanted, each)
     }
 
-    /// The end of the tar.
-    fn failed(&self, error: std::io::Error) -> Found {
-        let origin = Origin {
+    fn origin(&self, member: Option<&str>) -> Origin {
+        Origin {
             path: self.archive.to_path_buf(),
-            member: None,
-        };
-        Found::Failed(origin, cant_read(self.archive, error))
+            member: member.map(str::to_owned),
+        }
     }
 
     fn each(
         &self,
-        entries: std::io::Result<Entries<'_, impl Read>>,
+        mut members: EntryReader<impl Read>,
         wanted: &dyn Fn(&str) -> bool,
         each: &mut dyn FnMut(Found) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
-        let entries = match entries {
-            Ok(entries) => entries,
-            Err(error) => return each(self.failed(error)),
-        };
-        for entry in entries {
-            let mut entry = match entry {
-                Ok(entry) => entry,
-                Err(error) => return each(self.failed(error)),
-            };
-            if !matches!(
-                entry.header().entry_type(),
-                EntryType::Regular | EntryType::Continuous
-            ) {
-                continue;
+        loop {
+            match self.next(&mut members, wanted) {
+                Ok(Some(found)) => each(found)?,
+                Ok(None) => return ControlFlow::Continue(()),
+                // Where the next member begins isn't known any more.
+                Err(error) => {
+                    let message = format!("can't read {} to its end", self.archive.display());
+                    let error = Error::new(error.kind(), message).with_source(error);
+                    return each(Found::Failed(self.origin(None), error));
+                }
             }
-            let path = match entry.path() {
-                Ok(path) => path.into_owned(),
-                Err(error) => return each(self.failed(error)),
-            };
+        }
+    }
+
+    /// The next member that is `wanted` or is to be told of.
+    fn next(
+        &self,
+        members: &mut EntryReader<impl Read>,
+        wanted: &dyn Fn(&str) -> bool,
+    ) -> Result<Option<Found>> {
+        while let Some(member) = members.next()? {
+            let path = Path::new(&member.name);
             let hidden = path
                 .file_name()
                 .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-            if hidden || ImageFormat::from_path(&path).is_err() {
-                each(Found::Ignored(ending(&path)))?;
-                continue;
+            if hidden || ImageFormat::from_path(path).is_err() {
+                members.pass(&member)?;
+                return Ok(Some(Found::Ignored(ending(path))));
             }
-            let origin = || Origin {
-                path: self.archive.to_path_buf(),
-                member: Some(path.to_string_lossy().into_owned()),
-            };
-            let name = match relative(&path) {
-                Ok(name) => name,
-                Err(error) => {
-                    each(Found::Failed(origin(), error))?;
-                    continue;
-                }
-            };
+            let name = relative(path)?;
             if !wanted(&name) {
+                members.pass(&member)?;
                 continue;
             }
-            let mut bytes = Vec::new();
-            if self.limit > 0 {
-                if let Err(error) = check_length(&origin().to_string(), entry.size(), self.limit) {
-                    each(Found::Failed(origin(), error))?;
-                    continue;
-                }
-                match entry.read_to_end(&mut bytes) {
-                    Ok(length) if length as u64 == entry.size() => {}
-                    Ok(_) => return each(self.failed(std::io::ErrorKind::UnexpectedEof.into())),
-                    Err(error) => return each(self.failed(error)),
-                }
+            let origin = self.origin(Some(&member.name));
+            let checked = member.check().and_then(|()| match self.limit {
+                0 => Ok(()),
+                limit => check_length(&origin.to_string(), member.size, limit),
+            });
+            if let Err(error) = checked {
+                members.pass(&member)?;
+                return Ok(Some(Found::Failed(origin, error)));
             }
-            each(Found::Input(Input {
+            let bytes = match self.limit {
+                0 => members.pass(&member).map(|()| Vec::new()),
+                limit => members.read(&member, limit),
+            }?;
+            return Ok(Some(Found::Input(Input {
                 place: Place::Member {
                     archive: self.archive.to_path_buf(),
                     name: name.clone(),
@@ -133,8 +126,8 @@ impl Members<'_> {
                 path: name,
                 id: None,
                 again: false,
-            }))?;
+            })));
         }
-        ControlFlow::Continue(())
+        Ok(None)
     }
 }

@@ -4,9 +4,11 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
+use std::thread::{Scope, ScopedJoinHandle};
 use std::time::Duration;
 
 use super::buckets::{self, Buckets};
@@ -51,7 +53,35 @@ struct Run<'a> {
 
 type Told = SyncSender<(u64, Done)>;
 
+/// Ends the run when a stage panics, so that no other waits for it for ever, and the panic comes out.
+struct EndOnPanic<'a, 'b>(&'a Run<'b>);
+
+impl Drop for EndOnPanic<'_, '_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.end(None);
+        }
+    }
+}
+
+/// What a stage came to; its panic, if it panicked.
+fn joined<T>(stage: ScopedJoinHandle<'_, T>) -> T {
+    stage.join().unwrap_or_else(|panic| resume_unwind(panic))
+}
+
 impl Run<'_> {
+    /// Runs a stage in a thread of its own.
+    fn spawn<'scope, T: Send + 'scope>(
+        &'scope self,
+        scope: &'scope Scope<'scope, '_>,
+        stage: impl FnOnce() -> T + Send + 'scope,
+    ) -> ScopedJoinHandle<'scope, T> {
+        scope.spawn(move || {
+            let _watch = EndOnPanic(self);
+            stage()
+        })
+    }
+
     fn stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed) || self.over.load(Ordering::Relaxed)
     }
@@ -118,27 +148,26 @@ impl Database {
             let input = std::sync::Arc::new(Mutex::new(input));
 
             let telling = tell.clone();
-            let gathering = scope.spawn(move || gather(run, inputs, &send_input, &telling));
+            let gathering = run.spawn(scope, move || gather(run, inputs, &send_input, &telling));
             let reading: Vec<_> = (0..threads)
                 .map(|_| {
                     let (input, telling) = (std::sync::Arc::clone(&input), tell.clone());
-                    scope.spawn(move || read(run, &input, &telling))
+                    run.spawn(scope, move || read(run, &input, &telling))
                 })
                 .collect();
             drop(input);
             // The images that wait come to an end when all who read have.
-            scope.spawn(move || {
-                for reader in reading {
-                    let _ = reader.join();
-                }
+            run.spawn(scope, move || {
+                reading.into_iter().for_each(joined);
                 run.images.close();
             });
             let telling = tell.clone();
-            scope.spawn(move || encode_all(run, &send_record, &telling));
-            scope.spawn(move || commit(run, &record, &tell));
+            run.spawn(scope, move || encode_all(run, &send_record, &telling));
+            run.spawn(scope, move || commit(run, &record, &tell));
 
+            let _watch = EndOnPanic(run);
             tell_in_order(run, &told, &mut ingested, each);
-            ingested.ignored = gathering.join().unwrap_or_default();
+            ingested.ignored = joined(gathering);
         });
         ingested.stopped = run.stopped();
         match run
@@ -242,7 +271,6 @@ fn read(run: &Run<'_>, inputs: &Mutex<Receiver<(u64, Input)>>, tell: &Told) {
 }
 
 fn encode_all(run: &Run<'_>, pass_on: &SyncSender<(u64, Origin, Made)>, tell: &Told) {
-    let _watch = EndOnPanic(run);
     while let Some(batch) = run.images.pop() {
         if run.stopped() {
             continue;
@@ -266,17 +294,6 @@ fn encode_all(run: &Run<'_>, pass_on: &SyncSender<(u64, Origin, Made)>, tell: &T
                 run.end(None);
                 break;
             }
-        }
-    }
-}
-
-/// Ends the run when a thread panics on which others wait, so that the panic comes out and nobody waits for ever.
-struct EndOnPanic<'a, 'b>(&'a Run<'b>);
-
-impl Drop for EndOnPanic<'_, '_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.end(None);
         }
     }
 }
@@ -334,4 +351,36 @@ fn tell_in_order(
         }
     }
     early.into_values().for_each(tell);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_of_who_is_told_ends_the_run_and_comes_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::create(folder.path().join("store"), "tiny").unwrap();
+        // More than may be begun before the first is told.
+        let names: Vec<_> = (0..2 * MAX_AHEAD)
+            .map(|n| format!("none/{n}.png"))
+            .collect();
+        let inputs = Inputs::default().list(std::io::Cursor::new(names.join("\n")));
+        let options = IngestOptions {
+            dry_run: true,
+            ..IngestOptions::default()
+        };
+        let mut told = 0;
+        let stop = AtomicBool::new(false);
+        let run = std::panic::AssertUnwindSafe(|| {
+            let each = &mut |done: &Done| {
+                assert!(matches!(done.outcome, Outcome::Failed(_)));
+                told += 1;
+                assert_ne!(told, 3, "on purpose");
+            };
+            database.ingest(inputs, &options, &stop, each)
+        });
+        assert!(std::panic::catch_unwind(run).is_err());
+        assert_eq!(told, 3);
+    }
 }

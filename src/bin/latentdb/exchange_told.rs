@@ -1,4 +1,4 @@
-//! How latents that go out or come in are told: what was left out, what failed, and an exit code.
+//! How records that go out or come in are told: what was left out, what failed, and an exit code.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};

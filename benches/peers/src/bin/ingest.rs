@@ -30,6 +30,9 @@ struct Args {
     /// How often each is measured
     #[arg(long, default_value_t = 3)]
     rounds: usize,
+    /// How many images of 64x64 are stored to see what memory that takes
+    #[arg(long, default_value_t = 10_000)]
+    small: u64,
     /// The encoder
     #[arg(long, default_value = "tiny")]
     encoder: String,
@@ -62,6 +65,10 @@ impl Args {
         self.folder.join("photos")
     }
 
+    fn small_images(&self) -> PathBuf {
+        self.folder.join("small")
+    }
+
     /// The ONNX file of the encoder.
     fn graph(&self) -> Result<PathBuf> {
         let hub = self.hub();
@@ -86,6 +93,7 @@ fn main() -> Result<()> {
     match args.child.as_deref() {
         Some("bare") => return process::hand_over(&bare(&args)?),
         Some("ingest") => return process::hand_over(&ingest(&args)?),
+        Some("small") => return process::hand_over(&small(&args)?),
         Some(other) => return Err(format!("there is no child {other}").into()),
         None => {}
     }
@@ -196,7 +204,68 @@ fn run(args: &Args) -> Result<()> {
         table.push(name, cells.map(number));
     }
     print!("{table}");
+    memory(args, arguments)
+}
+
+/// Memory of a process that stores many small images.
+fn memory(args: &Args, mut arguments: Vec<String>) -> Result<()> {
+    std::fs::create_dir(args.small_images())?;
+    for seed in 0..args.small {
+        let image = write_image(
+            &photos::photo(64, 64, seed)?,
+            ImageFormat::Png,
+            &WriteOptions::default(),
+        )?;
+        std::fs::write(args.small_images().join(format!("{seed:06}.png")), image)?;
+    }
+    arguments.push("small".into());
+    let measured = process::measure(&arguments.iter().map(String::as_str).collect::<Vec<_>>())?;
+    let heads = [
+        "images of 64x64",
+        "resident MB",
+        "of it anonymous MB",
+        "peak MB",
+    ];
+    let mut table = Table::new(heads.map(String::from));
+    for count in small_steps(args.small) {
+        let cells = ["resident", "anonymous", "peak"].map(|what| {
+            let bytes = measured.get(&format!("{what}{count}"));
+            number(bytes.map(|bytes| bytes / 1e6))
+        });
+        table.push(&count.to_string(), cells);
+    }
+    print!("\n{table}");
     Ok(())
+}
+
+/// After how many small images memory is looked at.
+fn small_steps(all: u64) -> impl Iterator<Item = u64> {
+    [1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000]
+        .into_iter()
+        .filter(move |step| *step <= all)
+}
+
+fn small(args: &Args) -> Result<Measured> {
+    let hub = Arc::new(args.hub());
+    let database = Database::create_with_hub(args.folder.join("store"), "tiny", hub)?;
+    let (mut measured, mut stored) = (Measured::new(), 0);
+    let inputs = Inputs::default().path(args.small_images());
+    let stop = AtomicBool::new(false);
+    let mut failed = None;
+    database.ingest(inputs, &IngestOptions::default(), &stop, &mut |_| {
+        stored += 1;
+        if small_steps(args.small).any(|step| step == stored) {
+            match process::memory() {
+                Ok(memory) => {
+                    measured.insert(format!("resident{stored}"), memory.resident as f64);
+                    measured.insert(format!("anonymous{stored}"), memory.anonymous as f64);
+                    measured.insert(format!("peak{stored}"), memory.peak as f64);
+                }
+                Err(error) => failed = Some(error),
+            }
+        }
+    })?;
+    failed.map_or(Ok(measured), Err)
 }
 
 /// Seconds and processor seconds that `work` takes.

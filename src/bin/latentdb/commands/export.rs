@@ -108,27 +108,32 @@ fn files(
     let folder = named(command, "a folder")?;
     let database = context.open_read_only()?;
     let mut told = Told::default();
-    database.export_files(&command.prefix, format, folder, &mut |done| {
-        told.tell(done, count);
-    })?;
-    told.end("record")
+    let tell = &mut |done| told.tell(done, count);
+    let result = database.export_files(&command.prefix, format, folder, tell);
+    let ended = told.end("record");
+    result?;
+    ended
 }
 
 fn shards(context: &Context, command: &Export, count: &AtomicU64) -> Result<(), Failure> {
     let mut told = Told::default();
     let mut tell = |done| told.tell(done, count);
-    if let Some(records) = command.shard_records {
+    let result = if let Some(records) = command.shard_records {
         let path = named(command, "a file")?;
         let database = context.open_read_only()?;
-        let shards = database.export_shards(&command.prefix, path, records, &mut tell)?;
-        context.say(|| format!("wrote {}", output::count(shards, "shard")));
+        let shards = database.export_shards(&command.prefix, path, records, &mut tell);
+        shards
+            .map(|shards| context.say(|| format!("wrote {}", output::count(shards, "shard"))))
+            .map_err(Failure::from)
     } else {
         let target = Target::new(command.output.as_deref());
         target.check_terminal("a shard")?;
         let database = context.open_read_only()?;
-        target.stream(|out| database.export_shard(&command.prefix, out, &mut tell))?;
-    }
-    told.end("record")
+        target.stream(|out| database.export_shard(&command.prefix, out, &mut tell))
+    };
+    let ended = told.end("record");
+    result?;
+    ended
 }
 
 /// What -o names, which can't be stdout.

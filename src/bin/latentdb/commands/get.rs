@@ -5,12 +5,13 @@ use std::sync::atomic::Ordering;
 
 use clap::ValueHint;
 use latentdb::{
-    Database, Decoded, Error, FileOptions, ImageFormat, LatentFormat, RecordId, WriteOptions,
+    Database, Decoded, Error, ImageExport, ImageFormat, LatentFormat, RecordId, WriteOptions,
     write_image, write_latent,
 };
 
 use crate::args::parse_id;
 use crate::context::Context;
+use crate::exchange_told::Told;
 use crate::interrupt;
 use crate::output::{self, Target};
 use crate::progress::{with_count, with_spinner};
@@ -122,7 +123,7 @@ fn many(context: &Context, command: &Get, prefix: &str) -> Result<(), Failure> {
             .map_err(|e: Error| Failure::Usage(e.to_string()))?,
         None => ImageFormat::Png,
     };
-    let options = FileOptions {
+    let options = ImageExport {
         decoder: command.decoder.clone(),
         format,
         write: command.write_options(format)?,
@@ -132,32 +133,16 @@ fn many(context: &Context, command: &Get, prefix: &str) -> Result<(), Failure> {
         context.hub.model(decoder)?;
     }
     let stop = interrupt::watch()?;
-    let mut failed = Vec::new();
-    let written = with_count("decoding", |written| {
-        let each = &mut |id: &RecordId, result: &latentdb::Result<Vec<String>>| match result {
-            Ok(notes) => {
-                written.fetch_add(1, Ordering::Relaxed);
-                for note in notes {
-                    eprintln!("note: {id}: {note}");
-                }
-            }
-            Err(error) => failed.push(format!("{id}: {error:#}")),
-        };
-        database.get_files(prefix, folder, &options, stop, each)?;
-        Ok::<_, Error>(written.load(Ordering::Relaxed))
-    })?;
+    let mut told = Told::default();
+    let (written, result) = with_count("decoding", |written| {
+        let each = &mut |done| told.tell(done, written);
+        let result = database.export_images(prefix, folder, &options, stop, each);
+        (written.load(Ordering::Relaxed), result)
+    });
+    let ended = told.end("record");
+    result?;
     context.say(|| format!("wrote {}", output::count(written, "image")));
-    if !failed.is_empty() {
-        failed.sort();
-        eprintln!(
-            "error: {} failed:",
-            output::count(failed.len() as u64, "record")
-        );
-        for line in failed {
-            eprintln!("  {line}");
-        }
-        return Err(Failure::Silent(3));
-    }
+    ended?;
     if stop.load(Ordering::Relaxed) {
         return Err(Failure::Silent(interrupt::EXIT_CODE));
     }

@@ -4,13 +4,12 @@ use std::fs::File;
 use std::io::{BufReader, Cursor, Read};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use clap::ValueHint;
 use latentdb::backend::Mode;
 use latentdb::{
-    ArchiveReader, Error, ErrorKind, Exchanged, LatentFormat, LatentImport, Record, Store,
-    has_latents, is_shard,
+    ArchiveReader, Error, ErrorKind, Exchanged, LatentFormat, LatentImport, has_latents, is_shard,
 };
 
 use crate::context::{Context, file_name};
@@ -89,10 +88,6 @@ impl LatentArgs {
         *scaled || latent_space.is_some() || size.is_some() || compression_ratio.is_some()
     }
 }
-
-/// Records are made durable in batches of so many, or as soon as their values take so many bytes.
-const BATCH_RECORDS: usize = 64;
-const BATCH_BYTES: u64 = 64 << 20;
 
 const INPUT_BUFFER: usize = 1 << 20;
 
@@ -200,7 +195,8 @@ fn archive(
         Mode::Create
     };
     let (imported, result) = with_count("importing", |imported| {
-        let result = import(database.store(), records, mode, imported);
+        let durable = &mut |count| imported.store(count, Ordering::Relaxed);
+        let result = database.store().put_all(records, mode, durable);
         (imported.load(Ordering::Relaxed), result)
     });
     result.map_err(|error| stopped(name, imported, error))?;
@@ -212,31 +208,6 @@ fn open(path: &Path) -> latentdb::Result<File> {
     File::open(path).map_err(|e| {
         Error::new(ErrorKind::Io, format!("can't open {}", path.display())).with_source(e)
     })
-}
-
-/// Puts `records` into the store and counts those that are durable.
-fn import(
-    store: &Store,
-    records: impl Iterator<Item = latentdb::Result<Record>>,
-    mode: Mode,
-    imported: &AtomicU64,
-) -> latentdb::Result<()> {
-    let mut batch = Vec::new();
-    let mut bytes = 0;
-    for record in records {
-        let record = record?;
-        bytes += record.header.shape.byte_len();
-        batch.push(record);
-        if batch.len() == BATCH_RECORDS || bytes >= BATCH_BYTES {
-            store.put(&batch, mode)?;
-            imported.fetch_add(batch.len() as u64, Ordering::Relaxed);
-            batch.clear();
-            bytes = 0;
-        }
-    }
-    store.put(&batch, mode)?;
-    imported.fetch_add(batch.len() as u64, Ordering::Relaxed);
-    Ok(())
 }
 
 /// The error that ended the import of `name`, and what is in the store nevertheless.

@@ -4,10 +4,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clap::ValueHint;
-use latentdb::half::f16;
 use latentdb::{
-    Database, Error, ErrorKind, ForeignLatent, Latent, LatentFile, RecordId, Stored, read_image,
-    read_latent, source_of,
+    Error, ErrorKind, LatentImport, RecordId, Stored, read_image, read_latent, source_of,
 };
 
 use crate::args::parse_id;
@@ -44,7 +42,7 @@ pub(crate) struct Put {
     image: ImageArgs,
     #[command(flatten)]
     tags: TagArgs,
-    /// Store this latent (.safetensors or .npy) instead of an image; needs no model
+    /// Store this latent (.safetensors, .npy or .npz) instead of an image; needs no model
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["file", "encoder", "resize", "keep_gps"])]
     latent: Option<PathBuf>,
     /// The latent space of --latent, where the file doesn't say: sd-v1, sdxl, tiny-1, ...
@@ -119,52 +117,26 @@ fn read_stdin() -> Result<Vec<u8>, Failure> {
 
 fn put_latent(context: &Context, command: &Put, file: &Path) -> Result<Stored, Failure> {
     let (bytes, name) = (latentdb::read_file(file)?, file_name(file));
-    let LatentFile {
-        latent,
-        latent_space,
-        encoder,
-        size,
-        alpha,
-    } = read_latent(&bytes, &name)?;
+    let said = read_latent(&bytes, &name)?;
     let needed = |what: &str, flag: &str| {
         Failure::Usage(format!(
             "{name} doesn't say {what}\nhint: say it with {flag}"
         ))
     };
-    let latent_space = command
-        .latent_space
-        .clone()
-        .or(latent_space)
-        .ok_or_else(|| needed("its latent space", "--latent-space NAME"))?;
-    let (width, height) = command
-        .size
-        .or(size)
-        .ok_or_else(|| needed("the size of its image", "--size WxH"))?;
-    let latent = if command.scaled {
-        unscale(context, &latent, &latent_space)?
-    } else {
-        latent
+    if command.latent_space.is_none() && said.latent_space.is_none() {
+        return Err(needed("its latent space", "--latent-space NAME"));
+    }
+    if command.size.is_none() && said.size.is_none() {
+        return Err(needed("the size of its image", "--size WxH"));
+    }
+    let options = LatentImport {
+        latent_space: command.latent_space.clone(),
+        size: command.size,
+        scaled: command.scaled,
+        replace: command.replace,
+        ..LatentImport::default()
     };
-    let latent = ForeignLatent {
-        latent,
-        latent_space,
-        encoder,
-        width,
-        height,
-        source: Some(source_of(&bytes, &name)),
-        alpha,
-        tags: command.tags.tags()?,
-    };
-    let database: Database = context.open_or_create()?;
-    Ok(database.put_latent(command.id.as_str(), latent, command.replace)?)
-}
-
-/// `stored = scaled / scaling_factor + shift_factor`, with the factors of the latent space.
-fn unscale(context: &Context, latent: &Latent, space: &str) -> Result<Latent, Failure> {
-    let (scaling, shift) = context.hub.scaling(space)?;
-    let values = latent
-        .as_slice()
-        .iter()
-        .map(|value| f16::from_f64(value.to_f64() / scaling + shift));
-    Ok(Latent::new(latent.shape(), values.collect())?)
+    let tags = command.tags.tags()?;
+    let database = context.open_or_create()?;
+    Ok(database.put_latent_file(command.id.as_str(), &bytes, &name, &options, tags)?)
 }

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 /// Does `work` on `items` on all cores, and gives what comes of them to `take`, in the order of the items. When `take`
-/// ends, no more are begun.
-pub(super) fn in_order<T: Send, U: Send, R>(
+/// ends, no more are begun. A panic of any of them comes out of here.
+pub(crate) fn in_order<T: Send, U: Send, R>(
     items: impl Iterator<Item = T> + Send,
     work: impl Fn(T) -> U + Sync,
     take: impl FnOnce(&mut dyn Iterator<Item = U>) -> R,
@@ -57,6 +57,27 @@ mod tests {
         };
         let squares: Vec<_> = in_order(0..40, slow_first, |results| results.collect());
         assert_eq!(squares, (0..40).map(|n| n * n).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_panic_anywhere_comes_out_and_nobody_waits_for_ever() {
+        let panics = |item: u64, work: u64, taken: u64| {
+            let run = || {
+                let items = (0..1000).inspect(|&n| assert_ne!(n, item));
+                let work = |n| {
+                    assert_ne!(n, work);
+                    n
+                };
+                in_order(items, work, |results| {
+                    results.inspect(|&n| assert_ne!(n, taken)).count()
+                })
+            };
+            std::panic::catch_unwind(run).is_err()
+        };
+        assert!(!panics(1000, 1000, 1000));
+        assert!(panics(500, 1000, 1000));
+        assert!(panics(1000, 500, 1000));
+        assert!(panics(1000, 1000, 500));
     }
 
     #[test]
