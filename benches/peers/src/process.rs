@@ -90,7 +90,14 @@ pub fn again(arguments: &[&str]) -> Result<Command> {
 
 /// Runs this program again and takes what it measured from its last line.
 pub fn measure(arguments: &[&str]) -> Result<Measured> {
-    let output = again(arguments)?.stderr(Stdio::inherit()).output()?;
+    measure_with(arguments, &[])
+}
+
+/// As [`measure`], with these variables in its environment.
+pub fn measure_with(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Measured> {
+    let mut command = again(arguments)?;
+    command.envs(variables.iter().copied());
+    let output = command.stderr(Stdio::inherit()).output()?;
     if !output.status.success() {
         return Err(format!("`{}` failed: {}", arguments.join(" "), output.status).into());
     }

@@ -22,6 +22,12 @@ use latentdb_peers::{Result, photos};
 
 const PYTHON: &str = include_str!("ingest.py");
 
+/// What the program sets for itself before it begins, and a library can't.
+const PROGRAM: [(&str, &str); 2] = [
+    ("MALLOC_MMAP_THRESHOLD_", "1048576"),
+    ("MALLOC_ARENA_MAX", "2"),
+];
+
 #[derive(Parser)]
 struct Args {
     /// How many photographs of 768x512 and 512x768
@@ -219,20 +225,25 @@ fn memory(args: &Args, mut arguments: Vec<String>) -> Result<()> {
         std::fs::write(args.small_images().join(format!("{seed:06}.png")), image)?;
     }
     arguments.push("small".into());
-    let measured = process::measure(&arguments.iter().map(String::as_str).collect::<Vec<_>>())?;
+    let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+    let program = process::measure_with(&arguments, &PROGRAM)?;
+    let library = process::measure(&arguments)?;
     let heads = [
         "images of 64x64",
-        "resident MB",
-        "of it anonymous MB",
-        "peak MB",
+        "the program: resident MB",
+        "of it anonymous",
+        "the library: resident MB",
+        "of it anonymous",
     ];
     let mut table = Table::new(heads.map(String::from));
     for count in small_steps(args.small) {
-        let cells = ["resident", "anonymous", "peak"].map(|what| {
-            let bytes = measured.get(&format!("{what}{count}"));
-            number(bytes.map(|bytes| bytes / 1e6))
+        let cells = [&program, &library].into_iter().flat_map(|measured| {
+            ["resident", "anonymous"].map(|what| {
+                let bytes = measured.get(&format!("{what}{count}"));
+                number(bytes.map(|bytes| bytes / 1e6))
+            })
         });
-        table.push(&count.to_string(), cells);
+        table.push(&number(Some(count as f64)), cells);
     }
     print!("\n{table}");
     Ok(())
@@ -247,7 +258,8 @@ fn small_steps(all: u64) -> impl Iterator<Item = u64> {
 
 fn small(args: &Args) -> Result<Measured> {
     let hub = Arc::new(args.hub());
-    let database = Database::create_with_hub(args.folder.join("store"), "tiny", hub)?;
+    let store = args.folder.join("store");
+    let database = Database::create_with_hub(&store, "tiny", hub)?;
     let (mut measured, mut stored) = (Measured::new(), 0);
     let inputs = Inputs::default().path(args.small_images());
     let stop = AtomicBool::new(false);
@@ -259,12 +271,13 @@ fn small(args: &Args) -> Result<Measured> {
                 Ok(memory) => {
                     measured.insert(format!("resident{stored}"), memory.resident as f64);
                     measured.insert(format!("anonymous{stored}"), memory.anonymous as f64);
-                    measured.insert(format!("peak{stored}"), memory.peak as f64);
                 }
                 Err(error) => failed = Some(error),
             }
         }
     })?;
+    drop(database);
+    std::fs::remove_dir_all(store)?;
     failed.map_or(Ok(measured), Err)
 }
 
