@@ -1,11 +1,13 @@
 """Tiles beside the whole image, by the program itself: quality, seconds and peak memory, as docs/tiles.md has them.
 
+    python3 onnx/bench/tiles.py images --shared ../shared
     python3 onnx/bench/tiles.py quality --latentdb target/release/latentdb --models DIR --model taef2 --image photo.png
         [--tiles 512:128 512:64] [--work DIR]
     python3 onnx/bench/tiles.py memory --latentdb target/release/latentdb --models DIR --model tiny --image photo.jpg
         [--tiles off auto] [--memory 500M]
 
-Needs NumPy, Pillow and safetensors. `quality` compares with `--tile off`, and runs tiles twice: as they are, and "plain",
+Needs NumPy, Pillow and safetensors. `images` makes the pictures of the tables of four Kodak photos: composed.png, 1536x1024,
+middles of it of other sizes, and, of the same made larger, with noise, 12mp.jpg and 48mp.jpg. `quality` compares with `--tile off`, and runs tiles twice: as they are, and "plain",
 without the statistics of the whole, as a model runs that was imported by a version that knew no tiles. Its columns, for
 latents in deviations of their channel and for pixels in levels of 255:
 
@@ -29,15 +31,18 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 CELL = 8
+# The photos that tile_norms.py looks at; all lie on their long side.
+KODAK = (1, 7, 13, 16)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("what", choices=["quality", "memory"])
-    parser.add_argument("--latentdb", type=Path, required=True, help="the program")
-    parser.add_argument("--models", type=Path, required=True, help="the folder of models")
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--image", type=Path, required=True)
+    parser.add_argument("what", choices=["images", "quality", "memory"])
+    parser.add_argument("--shared", type=Path, help="where images/kodak is")
+    parser.add_argument("--latentdb", type=Path, help="the program")
+    parser.add_argument("--models", type=Path, help="the folder of models")
+    parser.add_argument("--model")
+    parser.add_argument("--image", type=Path)
     parser.add_argument("--tiles", nargs="+", default=["512:128"], help="values of --tile")
     parser.add_argument("--memory", default="4G", help="value of --memory")
     parser.add_argument("--work", type=Path, default=Path("target/bench-tiles"), help="where stores and results go")
@@ -45,8 +50,29 @@ def main():
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     Image.MAX_IMAGE_PIXELS = None
     args.work.mkdir(parents=True, exist_ok=True)
+    wanted = ("shared",) if args.what == "images" else ("latentdb", "models", "model", "image")
+    for name in wanted:
+        if getattr(args, name) is None:
+            parser.error(f"{args.what} needs --{name}")
+    if args.what == "images":
+        return images(args)
     args.latentdb = args.latentdb.resolve()
     (quality if args.what == "quality" else memory)(args)
+
+
+def images(args):
+    photos = [Image.open(args.shared / f"images/kodak/kodim{number:02}.png").convert("RGB") for number in KODAK]
+    composed = Image.new("RGB", (1536, 1024))
+    for at, photo in enumerate(photos):
+        composed.paste(photo, (at % 2 * 768, at // 2 * 512))
+    composed.save(args.work / "composed.png")
+    for width, height in ((1024, 1024), (768, 512), (512, 512), (384, 256)):
+        left, top = (1536 - width) // 2, (1024 - height) // 2
+        composed.crop((left, top, left + width, top + height)).save(args.work / f"{width}x{height}.png")
+    for width, height, name in ((4000, 3000, "12mp"), (8000, 6000, "48mp")):
+        larger = np.asarray(composed.resize((width, height), Image.Resampling.BICUBIC)).astype(np.int16)
+        noise = np.random.default_rng(0).integers(-6, 7, (height, width, 1), dtype=np.int16)
+        Image.fromarray((larger + noise).clip(0, 255).astype(np.uint8)).save(args.work / f"{name}.jpg", quality=92)
 
 
 def run(args, models, *command):

@@ -37,7 +37,8 @@ pub(in crate::model) struct Needs {
 }
 
 /// What is taken at the peak against the tensors that must be there then: convolutions work on copies, and freed memory has
-/// gaps. Measured 1.24 to 1.38 (docs/tiles.md).
+/// gaps. Measured 1.24 to 1.49, and mostly below this (docs/tiles.md); with more, Stable Diffusion at 1024x1024 would no
+/// longer fit the default of `--memory`, which it does.
 const HEADROOM: f64 = 1.4;
 
 /// Operators that write their result over an input of the same size that nobody else reads.
