@@ -170,13 +170,14 @@ impl<R: Read> EntryReader<R> {
             let size = header
                 .entry_size()
                 .map_err(|e| refused(&name, "has a size that is no number").with_source(e))?;
+            let header_alone = stands_alone(header.entry_type());
             // What would overflow when it is rounded up to blocks.
             if size > u64::MAX - BLOCK as u64 {
                 return Err(too_large(&name, size, u64::MAX - BLOCK as u64));
             }
             let mut entry = Entry {
                 name,
-                size,
+                size: if header_alone { 0 } else { size },
                 refusal: None,
             };
             match header.entry_type() {
@@ -307,6 +308,12 @@ impl<R: Read> EntryReader<R> {
             _ => cant_read(error),
         })
     }
+}
+
+/// Whether no bytes follow a header, whatever size it declares: some programs give a link that of what it leads to.
+fn stands_alone(entry_type: EntryType) -> bool {
+    use EntryType::{Block, Char, Directory, Fifo, Link, Symlink};
+    matches!(entry_type, Link | Symlink | Directory | Char | Block | Fifo)
 }
 
 /// The path that pax records give to the next entry.
