@@ -103,7 +103,7 @@ fn two_records_of_one_file_are_a_failure_and_the_rest_is_written() {
     assert_eq!(run.code, 3);
     assert!(
         run.stderr
-            .contains("a.png: the image of `a` has the same name"),
+            .contains("a.png: its file would have the same name as that of `a`"),
         "{}",
         run.stderr
     );

@@ -91,7 +91,7 @@ impl Database {
             None => self.get(id.as_str(), options.decoder.as_deref()),
             Some(other) => Err(Error::new(
                 ErrorKind::AlreadyExists,
-                format!("the image of `{other}` has the same name"),
+                format!("its file would have the same name as that of `{other}`"),
             )),
         };
         match decoded.as_ref().err().map(Error::kind) {
