@@ -182,10 +182,21 @@ fn values_of_flux_are_exact_after_being_scaled_for_its_trainer() {
         .succeeds();
     import(&sandbox, "out", &["--latent-space", "flux1"]).succeeds();
     let ids = ["a"];
-    assert_eq!(
-        told(&sandbox, "other", &ids, &["width"]),
-        told(&sandbox, "store", &ids, &["width"])
-    );
+    let expected = told(&sandbox, "store", &ids, &["width"]);
+    assert_eq!(told(&sandbox, "other", &ids, &["width"]), expected);
+    // A file by itself comes in the same way.
+    let put = [
+        "put",
+        "a",
+        "--latent",
+        "out/a.npz",
+        "--latent-space",
+        "flux1",
+    ];
+    sandbox
+        .run(&[&["--db", "third"], &put[..]].concat())
+        .succeeds();
+    assert_eq!(told(&sandbox, "third", &ids, &["width"]), expected);
 }
 
 #[test]
