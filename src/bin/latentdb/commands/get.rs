@@ -54,7 +54,7 @@ pub(crate) struct Get {
     /// What transparent pixels are laid over where the format has no transparency: RRGGBB, white or black
     #[arg(long, value_name = "COLOR", default_value = "white", value_parser = parse_color, conflicts_with = "latent")]
     background: [u8; 3],
-    /// Hand out the latent itself (.safetensors or .npy, unscaled); needs no model
+    /// Hand out the latent itself (.safetensors, .npy or .npz, unscaled but for npz of flux1); needs no model
     #[arg(long)]
     latent: bool,
 }
