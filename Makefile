@@ -48,7 +48,7 @@ help:
 	@echo 'make bench-scale        10,000 to 1,000,000 small records: opening, memory, listing, reading'
 	@echo 'make bench-ingest       200 photographs into a store, beside the bare model and Python; ENCODER=NAME, MODELS=DIR, PYTHON=...'
 	@echo 'make interop            exported latents read by numpy, safetensors and webdataset, and theirs imported'
-	@echo 'make golden             graphs of full-size models beside torch: differences, seconds, memory (an hour, 4 GB)'
+	@echo 'make golden             graphs of full-size models beside torch: differences, seconds, memory (an hour, 10 GB of disk)'
 
 setup: need-python
 	@$(PYTHON) onnx/runtime/install.py "$$TARGET/onnxruntime"
@@ -119,7 +119,9 @@ golden: need-cargo setup
 	$(PYTHON) -m venv "$$TARGET/golden-venv"
 	"$$TARGET/golden-venv/bin/python" -m pip install --quiet -r onnx/golden/requirements.txt
 	"$$TARGET/golden-venv/bin/python" onnx/golden/checker.py "$$TARGET/release/latentdb"
+	"$$TARGET/golden-venv/bin/python" -m unittest discover -s onnx/tools
 	ORT_DYLIB_PATH="$(RUNTIME)" "$$TARGET/golden-venv/bin/python" onnx/golden/full.py --latentdb "$$TARGET/release/latentdb" --work "$$TARGET/golden-full"
+	ORT_DYLIB_PATH="$(RUNTIME)" "$$TARGET/golden-venv/bin/python" onnx/golden/full_consistency.py --latentdb "$$TARGET/release/latentdb" --work "$$TARGET/golden-full"
 
 # 20 MB of packages into a folder of its own: numpy, safetensors and webdataset.
 interop: need-cargo need-python

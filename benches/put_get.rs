@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use latentdb::backend::{Backend, Durability, LocalBackend, MemoryBackend, Mode, Operation};
 use latentdb::{
-    Database, Hub, HubOptions, ImageFormat, Limits, Pixels, Provider, PutOptions, Record, Store,
-    WriteOptions, read_image, write_image,
+    Database, DecodeOptions, Hub, HubOptions, ImageFormat, Limits, Pixels, Provider, PutOptions,
+    Record, Store, WriteOptions, read_image, write_image,
 };
 
 const SIDE: u32 = 512;
@@ -114,7 +114,10 @@ fn benches(criterion: &mut Criterion) {
         b.iter(|| Record::from_bytes(&bytes).expect("a record"));
     });
     get.bench_function("model", |b| {
-        b.iter(|| db.decode(&record, None).expect("pixels"));
+        b.iter(|| {
+            db.decode(&record, &DecodeOptions::default())
+                .expect("pixels")
+        });
     });
     get.bench_function("png_encoding", |b| {
         b.iter(|| write_image(&pixels, ImageFormat::Png, &WriteOptions::default()).expect("a PNG"));

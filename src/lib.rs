@@ -70,7 +70,9 @@ mod store;
 mod tile;
 
 pub use archive::{ArchiveReader, write_archive};
-pub use database::{DEFAULT_ENCODER, Database, ForeignLatent, PutOptions, Stored, source_of};
+pub use database::{
+    DEFAULT_ENCODER, Database, DecodeOptions, ForeignLatent, PutOptions, Stored, source_of,
+};
 pub use error::{Error, ErrorKind, Result};
 pub use exchange::{Exchanged, ImageExport, LatentImport, has_latents, is_shard};
 pub use exif::{Exif, Position};
@@ -86,8 +88,8 @@ pub use metrics::psnr;
 pub use model::{
     AddOptions, Added, BrokenModel, Candidate, Decoded, Element, Encoded, FileState, Hub,
     HubOptions, ImportOptions, KnownModel, LatentTensor, Layout, ModelFile, ModelHalf, ModelSpec,
-    ModelsFolder, PixelTensor, Precision, Provider, Runtime, TileFacts, known_models,
-    user_data_folder,
+    ModelsFolder, PixelTensor, Precision, Provider, Runtime, Sampler, Sampling, TileFacts,
+    known_models, user_data_folder,
 };
 #[cfg(feature = "pull")]
 pub use model::{HubAccess, PullFile, PullPlan, PullProgress, PullStage, Pulled, PulledFile};

@@ -4,7 +4,6 @@
 //! one tile's own; beside its neighbours a tile's cells weigh what theirs leave of 1.
 
 use std::fmt;
-#[cfg(test)]
 use std::ops::Range;
 use std::str::FromStr;
 
@@ -127,9 +126,10 @@ impl Line {
 }
 
 impl Span {
-    #[cfg(test)]
-    pub(crate) fn range(self) -> Range<u32> {
-        self.start..self.start + self.length
+    /// The places it covers, where a cell is `scale` of them.
+    pub(crate) fn range(self, scale: u32) -> Range<usize> {
+        let end = self.start + self.length;
+        (self.start * scale) as usize..(end * scale) as usize
     }
 
     /// How much the tile's first places weigh against the tile before, which has the rest of 1: nothing over
@@ -201,7 +201,7 @@ mod tests {
         for length in [1, 7, 64] {
             let spans: Vec<_> = Line::new(length, 64, 16).spans().collect();
             assert_eq!(spans.len(), 1);
-            assert_eq!(spans[0].range(), 0..length);
+            assert_eq!(spans[0].range(1), 0..length as usize);
         }
     }
 
@@ -213,12 +213,12 @@ mod tests {
             let overlap = size * share / 200;
             let spans: Vec<_> = Line::new(length, size, overlap).spans().collect();
             prop_assert_eq!(spans[0].start, 0);
-            prop_assert_eq!(spans[spans.len() - 1].range().end, length);
+            prop_assert_eq!(spans[spans.len() - 1].range(1).end, length as usize);
             let least = if spans.len() > 1 { overlap } else { 0 };
             for pair in spans.windows(2) {
                 prop_assert_eq!(pair[0].length, pair[1].length);
                 prop_assert!(pair[0].start < pair[1].start);
-                prop_assert_eq!(pair[0].range().end - pair[1].start, pair[1].shared);
+                prop_assert_eq!(pair[0].range(1).end - pair[1].range(1).start, pair[1].shared as usize);
                 prop_assert!(pair[1].shared >= least);
             }
             // One tile less would not do.

@@ -30,11 +30,11 @@ def build(case, rng):
     else:
         model = Taef(settings["width"], case.channels, settings["pool"])
     for name, parameter in model.named_parameters():
-        parameter.copy_(_random(name, parameter.shape, rng))
+        parameter.copy_(random_weights(name, parameter.shape, rng))
     return model.eval()
 
 
-def _random(name, shape, rng):
+def random_weights(name, shape, rng):
     """Weights that keep the size of what they are given; norms and biases far from their usual 1 and 0."""
     # NumPy's generator gives the same numbers on every machine.
     values = torch.from_numpy(rng.standard_normal(tuple(shape))).float()
@@ -73,12 +73,12 @@ def _fit_layer(layer, run, means, deviation):
     run()
     hook.remove()
     values = torch.cat(outputs, 1)
-    factors = _rounded(deviation / values.std(1))
+    factors = rounded(deviation / values.std(1))
     layer.weight *= factors.view(-1, 1, 1, 1)
-    layer.bias.copy_((layer.bias - _rounded(values.mean(1))) * factors + means)
+    layer.bias.copy_((layer.bias - rounded(values.mean(1))) * factors + means)
 
 
-def _rounded(values):
+def rounded(values):
     """Three digits, so that the weights do not depend on how a processor rounds."""
     return torch.tensor([float(f"{value:.3g}") for value in values.tolist()])
 

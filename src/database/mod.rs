@@ -3,6 +3,7 @@
 //! Invariant: an image is acknowledged only once its record is durable, and comes back at exactly
 //! the size it went in.
 
+mod decode;
 mod prepare;
 
 use std::borrow::Cow;
@@ -14,11 +15,12 @@ use crate::backend::{LocalBackend, Mode, OpenOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image_io::{Limits, ReadImage, Resize, read_image};
 use crate::latent::Latent;
-use crate::model::{Decoded, Encoded, Hub};
+use crate::model::{Encoded, Hub};
 use crate::pixels::Pixels;
 use crate::record::{EncoderStamp, Record, RecordHeader, RecordId, Source, Tags};
 use crate::store::{Entry, Store};
 
+pub use decode::DecodeOptions;
 pub use prepare::source_of;
 pub(crate) use prepare::{Prepared, parse_preparation, preparation};
 
@@ -320,35 +322,6 @@ impl Database {
             latent: latent.latent,
             alpha: latent.alpha,
         })
-    }
-
-    /// The image under `id`, decoded by `decoder`, or by the model that encoded it, or by another
-    /// of the same latent space.
-    ///
-    /// # Errors
-    /// `NotFound`; `ModelNotFound`; what [`Hub::decode`] and [`Store::get`] say.
-    pub fn get(&self, id: &str, decoder: Option<&str>) -> Result<Decoded> {
-        let record = self.store.get(&RecordId::new(id)?)?;
-        self.decode(&record, decoder)
-    }
-
-    /// Decodes a record as [`get`](Self::get) does.
-    ///
-    /// # Errors
-    /// As [`get`](Self::get).
-    pub fn decode(&self, record: &Record, decoder: Option<&str>) -> Result<Decoded> {
-        let header = &record.header;
-        let own = header.encoder.as_ref().map(|e| e.name.as_str());
-        let decoder = match decoder {
-            Some(name) => name,
-            None => self.hub.decoder_for(&header.latent_space, own)?,
-        };
-        let size = (header.width, header.height);
-        let mut image = (self.hub).decode(decoder, &record.latent, &header.latent_space, size)?;
-        if let Some(alpha) = &record.alpha {
-            image.pixels = image.pixels.with_alpha(alpha.clone())?;
-        }
-        Ok(image)
     }
 
     /// Removes the record `id`, durably.

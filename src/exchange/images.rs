@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::Exchanged;
 use super::export::told;
 use crate::archive::IMAGES;
-use crate::database::Database;
+use crate::database::{Database, DecodeOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image_io::{ImageFormat, WriteOptions, write_image};
 use crate::model::Decoded;
@@ -18,8 +18,8 @@ use crate::record::RecordId;
 /// How [`Database::export_images`] decodes and writes.
 #[derive(Debug, Clone)]
 pub struct ImageExport {
-    /// The decoder's name; `None` for the model that encoded each record.
-    pub decoder: Option<String>,
+    /// How records are decoded.
+    pub decode: DecodeOptions,
     /// The format of the files.
     pub format: ImageFormat,
     /// How they are written.
@@ -88,7 +88,10 @@ impl Database {
     fn image(&self, id: RecordId, prefix: &str, options: &ImageExport) -> Result<Option<Image>> {
         use ErrorKind::{ModelNotFound, NotFound, ProviderUnavailable, RuntimeUnavailable};
         let decoded = match self.before(&id, prefix, options.format)? {
-            None => self.get(id.as_str(), options.decoder.as_deref()),
+            None => {
+                let record = self.store().get(&id);
+                record.and_then(|record| self.decode(&record, &options.decode))
+            }
             Some(other) => Err(Error::new(
                 ErrorKind::AlreadyExists,
                 format!("its file would have the same name as that of `{other}`"),

@@ -16,6 +16,9 @@ const UNKNOWN_BYTES_PER_PIXEL: u64 = 4000;
 /// Bytes for each pixel of the whole image that are there besides: as it is read, and as it is put together.
 const IMAGE_BYTES_PER_PIXEL: u64 = 12;
 
+/// The same of an image that is sampled: in f32, it is there noisy, scaled, as it comes out and in a tile's strip.
+const SAMPLED_BYTES_PER_PIXEL: u64 = 60;
+
 /// ONNX Runtime and everything else, in bytes.
 const PROGRAM_BYTES: u64 = 80_000_000;
 
@@ -49,6 +52,14 @@ impl Job<'_> {
     fn base_bytes(&self) -> u64 {
         let files = self.spec.files.iter().map(|file| file.bytes).sum::<u64>();
         PROGRAM_BYTES + self.half.parameters.map_or(files, |count| 4 * count)
+    }
+
+    /// Bytes for each pixel of the whole image beside what a run takes.
+    fn image_bytes(&self) -> u64 {
+        match self.half.sampler {
+            Some(_) => SAMPLED_BYTES_PER_PIXEL,
+            None => IMAGE_BYTES_PER_PIXEL,
+        }
     }
 
     /// Pixels that neighbours share where nobody says how many.
@@ -92,7 +103,7 @@ impl Job<'_> {
         if whole <= memory {
             return None;
         }
-        let around = self.bytes(0) + IMAGE_BYTES_PER_PIXEL * pixels;
+        let around = self.bytes(0) + self.image_bytes() * pixels;
         let each = (self.bytes(1) - self.bytes(0)).max(1);
         let side = (memory.saturating_sub(around) / each).isqrt();
         let least = SMALLEST.max(2 * self.overlap());

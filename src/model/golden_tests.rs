@@ -156,7 +156,7 @@ fn session(models: &ModelsFolder, spec: &ModelSpec, file: &str, extra: &str) -> 
 }
 
 /// The largest difference, relative to the largest value, and at least to 1.
-fn difference(found: &[f32], expected: &[f32]) -> f32 {
+pub(super) fn difference(found: &[f32], expected: &[f32]) -> f32 {
     assert_eq!(found.len(), expected.len());
     let most = expected
         .iter()

@@ -15,8 +15,9 @@ use super::provider::Provider;
 use super::registry::Registry;
 use super::run::{Job, Scope, Sessions, Side};
 use super::runtime::Runtime;
+use super::sampler::Sampling;
 use super::session::Failure;
-use super::spec::ModelSpec;
+use super::spec::{ModelSpec, Sampler};
 use crate::error::{Error, ErrorKind, Result};
 use crate::latent::{Latent, LatentShape};
 use crate::pixels::Pixels;
@@ -265,13 +266,29 @@ impl Hub {
         latent_space: &str,
         size: (u32, u32),
     ) -> Result<Decoded> {
-        let mut batch = self.decode_batch(decoder, &[latent], latent_space, size)?;
+        self.decode_sampled(decoder, latent, latent_space, size, &Sampling::default())
+    }
+
+    /// As [`decode`](Self::decode); a decoder that samples does as `sampling` says.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a number of steps that it can't work in; as [`decode`](Self::decode).
+    pub fn decode_sampled(
+        &self,
+        decoder: &str,
+        latent: &Latent,
+        latent_space: &str,
+        size: (u32, u32),
+        sampling: &Sampling,
+    ) -> Result<Decoded> {
+        let mut batch = self.decode_items(decoder, &[(latent, sampling)], latent_space, size)?;
         batch
             .pop()
             .ok_or_else(|| Error::invalid("nothing was decoded"))
     }
 
-    /// Decodes latents of images of one size at once, which a GPU does faster than one by one.
+    /// Decodes latents of images of one size at once, which a GPU does faster than one by one. A decoder that samples
+    /// begins all of them from the same noise.
     ///
     /// # Errors
     /// As [`decode`](Self::decode).
@@ -279,6 +296,18 @@ impl Hub {
         &self,
         decoder: &str,
         latents: &[&Latent],
+        latent_space: &str,
+        size: (u32, u32),
+    ) -> Result<Vec<Decoded>> {
+        let sampling = Sampling::default();
+        let items: Vec<_> = latents.iter().map(|latent| (*latent, &sampling)).collect();
+        self.decode_items(decoder, &items, latent_space, size)
+    }
+
+    fn decode_items(
+        &self,
+        decoder: &str,
+        items: &[(&Latent, &Sampling)],
         latent_space: &str,
         (width, height): (u32, u32),
     ) -> Result<Vec<Decoded>> {
@@ -291,6 +320,7 @@ impl Hub {
             ));
         }
         let expected = spec.latent_shape(width, height);
+        let latents: Vec<_> = items.iter().map(|(latent, _)| *latent).collect();
         if let Some(other) = latents.iter().find(|latent| latent.shape() != expected) {
             return mismatch(format!(
                 "decoder `{decoder}` needs a latent of shape {expected} for {width}x{height} pixels, and it has {}",
@@ -299,7 +329,10 @@ impl Hub {
         }
         let job = Job::of(spec, Side::Decoder)?;
         let size = (width, height);
-        let done = self.run(job, |attempt| self.decode_in(job, attempt, latents, size))?;
+        let done = self.run(job, |attempt| match job.half.sampler {
+            Some(Sampler::Consistency) => self.sample_in(job, attempt, items, size),
+            None => self.decode_in(job, attempt, &latents, size),
+        })?;
         let batch = done.value.into_iter().map(|(pixels, tiles)| Decoded {
             pixels,
             decoder: spec.name.clone(),

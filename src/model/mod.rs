@@ -7,6 +7,8 @@ mod add;
 mod attempt;
 mod budget;
 mod builtin;
+#[cfg(test)]
+mod consistency_tests;
 mod environment;
 mod family;
 mod folder;
@@ -15,6 +17,7 @@ mod golden_tests;
 mod hub;
 mod import;
 mod known;
+mod noise;
 mod onnx;
 mod pool;
 mod precision;
@@ -24,6 +27,8 @@ mod pull;
 mod registry;
 mod run;
 mod runtime;
+mod sampled;
+mod sampler;
 mod session;
 mod sheet;
 mod spec;
@@ -45,6 +50,7 @@ pub use provider::Provider;
 #[cfg(feature = "pull")]
 pub use pull::{HubAccess, PullFile, PullPlan, PullProgress, PullStage, Pulled, PulledFile};
 pub use runtime::{Candidate, Runtime};
+pub use sampler::Sampling;
 pub use spec::{
-    Element, LatentTensor, Layout, ModelFile, ModelHalf, ModelSpec, PixelTensor, TileFacts,
+    Element, LatentTensor, Layout, ModelFile, ModelHalf, ModelSpec, PixelTensor, Sampler, TileFacts,
 };

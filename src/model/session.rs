@@ -3,6 +3,8 @@
 //! Invariant: what goes in and comes out has the shapes the manifest promises and only finite values, or it is a
 //! failure.
 
+mod denoise;
+
 use std::path::Path;
 
 use half::f16;

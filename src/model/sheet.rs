@@ -3,6 +3,8 @@
 //! Invariant: what is laid over a place that has a value already leaves it the rest of its own weight; beyond the
 //! edge nothing is laid.
 
+use std::ops::Range;
+
 use super::tensors::Number;
 
 /// Planes of rows of places, each of `each` values: the three colours of a pixel, or one value of a channel.
@@ -44,6 +46,19 @@ impl<T: Number> Sheet<T> {
 
     pub(super) fn into_values(self) -> Vec<T> {
         self.values
+    }
+
+    /// The places of these columns and rows.
+    pub(super) fn cut_out(&self, x: Range<usize>, y: Range<usize>) -> Self {
+        let mut values = Vec::with_capacity(self.planes * x.len() * y.len() * self.each);
+        for plane in 0..self.planes {
+            for row in y.clone() {
+                let start = (plane * self.rows() + row) * self.columns;
+                let span = (start + x.start) * self.each..(start + x.end) * self.each;
+                values.extend_from_slice(&self.values[span]);
+            }
+        }
+        Self::new(self.planes, x.len(), self.each, values)
     }
 
     /// Lays `part` with its first place at column `x` and row `y`. Its first columns weigh what `across` says and
@@ -98,22 +113,6 @@ mod tests {
         Sheet::new(planes, columns, each, values)
     }
 
-    fn cut_out(
-        sheet: &Sheet<u8>,
-        x: std::ops::Range<usize>,
-        y: std::ops::Range<usize>,
-    ) -> Sheet<u8> {
-        let mut values = Vec::new();
-        for plane in 0..sheet.planes {
-            for row in y.clone() {
-                let start = (plane * sheet.rows() + row) * sheet.columns;
-                let span = (start + x.start) * sheet.each..(start + x.end) * sheet.each;
-                values.extend_from_slice(&sheet.values[span]);
-            }
-        }
-        Sheet::new(sheet.planes, x.len(), sheet.each, values)
-    }
-
     proptest! {
         #[test]
         fn tiles_of_an_image_are_put_together_to_that_image(
@@ -125,14 +124,10 @@ mod tests {
             let overlap = size * share / 200;
             let (across, down) = (Line::new(columns, size, overlap), Line::new(rows, size, overlap));
             let mut whole = image.blank(image.columns(), image.rows());
-            let range = |span: crate::tile::Span| {
-                let range = span.range();
-                range.start as usize..range.end as usize
-            };
             for y in down.spans() {
                 let mut strip = image.blank(image.columns(), y.length as usize);
                 for x in across.spans() {
-                    let tile = cut_out(&image, range(x), range(y));
+                    let tile = image.cut_out(x.range(1), y.range(1));
                     strip.lay(&tile, (x.start as usize, 0), &x.ramp(cut, 1), &[]);
                 }
                 whole.lay(&strip, (0, y.start as usize), &[], &y.ramp(cut, 1));

@@ -71,10 +71,22 @@ pub struct ModelHalf {
     /// that knew no tiles.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tiles: Option<TileFacts>,
+    /// How it makes an image in several runs, of a decoder that does; `None` where one run gives the image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sampler: Option<Sampler>,
     /// The graph's tensor of pixels.
     pub pixels: PixelTensor,
     /// The graph's tensor of the latent.
     pub latent: LatentTensor,
+}
+
+/// How a decoder makes an image out of noise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Sampler {
+    /// As OpenAI's consistency decoder does, see [`Sampling`](crate::Sampling).
+    Consistency,
 }
 
 /// What must be known of half a model to cut images into tiles.
@@ -190,6 +202,7 @@ impl ModelHalf {
             gflop_512: None,
             max_batch: None,
             tiles: None,
+            sampler: None,
             pixels: PixelTensor {
                 name: super::onnx::PIXELS.to_owned(),
                 element: Element::U8,
@@ -202,6 +215,22 @@ impl ModelHalf {
                 scaled: false,
                 moments: false,
             },
+        }
+    }
+
+    /// A decoder that samples, whose graph is one evaluation of the network.
+    pub(super) fn denoiser(file: String, file_f16: Option<String>) -> Self {
+        Self {
+            sampler: Some(Sampler::Consistency),
+            // One image in many channels fills a GPU.
+            max_batch: Some(1),
+            pixels: PixelTensor {
+                name: super::onnx::OUTPUT.to_owned(),
+                element: Element::F32,
+                layout: Layout::Nchw,
+                range: [-1.0, 1.0],
+            },
+            ..Self::own(file, file_f16)
         }
     }
 }

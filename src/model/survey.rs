@@ -4,7 +4,6 @@
 //! normalised by itself.
 
 use super::session::{Failure, Session};
-use super::sheet::Sheet;
 use super::tiled::Place;
 use crate::error::Result;
 
@@ -13,8 +12,8 @@ use crate::error::Result;
 pub(super) fn survey<I, O>(
     session: &mut Session,
     places: impl Iterator<Item = Place>,
-    cut_out: impl Fn(Place) -> Result<Sheet<I>>,
-    run: impl Fn(&mut Session, Sheet<I>) -> Result<O, Failure>,
+    cut_out: impl Fn(Place) -> Result<I>,
+    run: impl Fn(&mut Session, I) -> Result<O, Failure>,
 ) -> Result<(), Failure> {
     let mut pool = Pool::default();
     session.use_own_norms()?;

@@ -54,11 +54,12 @@ impl Hub {
             only(sheets)
         };
         let shape = job.spec.latent_shape(size.0, size.1);
+        let cells = (shape.width, shape.height);
         let tiled = |choice: &Choice, image: &&Pixels| {
             let blank = Sheet::new(shape.channels as usize, 1, 1, Vec::new());
             let blank = blank.blank(shape.width as usize, shape.height as usize);
             let cut_out = |place| tile_of_pixels(image, place, cell);
-            let done = self.in_tiles((job, attempt, choice), shape, (cut_out, run), (blank, 1))?;
+            let done = self.in_tiles((job, attempt, choice), cells, (cut_out, run), (blank, 1))?;
             Ok(Latent::new(shape, done.into_values())?)
         };
         self.whole_or_tiled(job, attempt, (size, images), whole, tiled)
@@ -78,33 +79,25 @@ impl Hub {
                     session.decode(job.spec, job.half, batch)
                 })
             })?;
-            let exact = |image: Pixels| {
-                if (image.width(), image.height()) == size {
-                    return Ok(image);
-                }
-                image.crop(0, 0, size.0, size.1)
-            };
-            Ok(images.into_iter().map(exact).collect::<Result<_>>()?)
+            let exact = images.into_iter().map(|image| cropped(image, size));
+            Ok(exact.collect::<Result<_>>()?)
         };
         let shape = job.spec.latent_shape(size.0, size.1);
+        let cells = (shape.width, shape.height);
         let run = |session: &mut Session, tile: Sheet<f16>| {
-            let shape = LatentShape {
-                channels: shape.channels,
-                height: tile.rows() as u32,
-                width: tile.columns() as u32,
-            };
-            let tile = Latent::new(shape, tile.into_values())?;
+            let tile = latent_of_sheet(shape.channels, tile)?;
             let images = session.decode(job.spec, job.half, &[&tile])?;
             only(images.into_iter().map(sheet_of_pixels))
         };
         let tiled = |choice: &Choice, latent: &&Latent| {
             let blank = Sheet::new(1, 1, 3, Vec::new());
             let blank = blank.blank(size.0 as usize, size.1 as usize);
-            let cut_out = |place| Ok(tile_of_latent(latent, place));
+            let latent = sheet_of_latent(latent);
+            let cut_out = |(x, y): Place| Ok(latent.cut_out(x.range(1), y.range(1)));
             let scale = job.spec.spatial_compression_ratio;
             let done = self.in_tiles(
                 (job, attempt, choice),
-                shape,
+                cells,
                 (cut_out, run),
                 (blank, scale),
             )?;
@@ -114,7 +107,7 @@ impl Hub {
     }
 
     /// The items whole, or one after another in tiles: as the policy says, or because a GPU is too small.
-    fn whole_or_tiled<I, T>(
+    pub(super) fn whole_or_tiled<I, T>(
         &self,
         job: Job<'_>,
         attempt: Attempt,
@@ -133,22 +126,22 @@ impl Hub {
         items.iter().map(one).collect()
     }
 
-    /// Runs `job` over the tiles of one image of `shape` cells and puts what comes out together on `sheet`, where a
+    /// Runs `job` over the tiles of one image of so many cells and puts what comes out together on `sheet`, where a
     /// cell is `scale` places. `cut_out` makes a tile and `run` runs it.
-    fn in_tiles<I: Number, O: Number>(
+    pub(super) fn in_tiles<I, O: Number>(
         &self,
         (job, attempt, choice): (Job<'_>, Attempt, &Choice),
-        shape: LatentShape,
+        (columns, rows): (u32, u32),
         (cut_out, run): (
-            impl Fn(Place) -> Result<Sheet<I>>,
-            impl Fn(&mut Session, Sheet<I>) -> Result<Sheet<O>, Failure>,
+            impl Fn(Place) -> Result<I>,
+            impl Fn(&mut Session, I) -> Result<Sheet<O>, Failure>,
         ),
         (mut sheet, scale): (Sheet<O>, u32),
     ) -> Result<Sheet<O>, Failure> {
         let ratio = job.spec.spatial_compression_ratio;
         let (size, overlap) = (choice.tiling.size / ratio, choice.tiling.overlap / ratio);
         let line = |length| Line::new(length, size, overlap);
-        let (across, down) = (line(shape.width), line(shape.height));
+        let (across, down) = (line(columns), line(rows));
         let cut = job.cut(choice.tiling.overlap);
         let normed = job
             .half
@@ -210,25 +203,25 @@ fn sheet_of_pixels(image: Pixels) -> Sheet<u8> {
     Sheet::new(1, image.width() as usize, 3, image.into_rgb())
 }
 
-fn tile_of_latent(latent: &Latent, (x, y): Place) -> Sheet<f16> {
-    let shape = latent.shape();
-    let (width, plane) = (
-        shape.width as usize,
-        shape.width as usize * shape.height as usize,
-    );
-    let columns = x.start as usize..(x.start + x.length) as usize;
-    let mut values = Vec::new();
-    for plane in latent.as_slice().chunks_exact(plane) {
-        let rows = plane.chunks_exact(width).skip(y.start as usize);
-        for row in rows.take(y.length as usize) {
-            values.extend_from_slice(&row[columns.clone()]);
-        }
-    }
-    Sheet::new(shape.channels as usize, columns.len(), 1, values)
-}
-
-fn sheet_of_latent(latent: &Latent) -> Sheet<f16> {
+pub(super) fn sheet_of_latent(latent: &Latent) -> Sheet<f16> {
     let shape = latent.shape();
     let values = latent.as_slice().to_vec();
     Sheet::new(shape.channels as usize, shape.width as usize, 1, values)
+}
+
+pub(super) fn latent_of_sheet(channels: u32, sheet: Sheet<f16>) -> Result<Latent> {
+    let shape = LatentShape {
+        channels,
+        height: sheet.rows() as u32,
+        width: sheet.columns() as u32,
+    };
+    Latent::new(shape, sheet.into_values())
+}
+
+/// The image without what whole cells have beyond its `size`.
+pub(super) fn cropped(image: Pixels, size: (u32, u32)) -> Result<Pixels> {
+    if (image.width(), image.height()) == size {
+        return Ok(image);
+    }
+    image.crop(0, 0, size.0, size.1)
 }

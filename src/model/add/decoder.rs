@@ -118,6 +118,7 @@ pub(super) fn find(graph: &Graph, setting: &mut Setting<'_>) -> Result<Found> {
             gflop_512: None,
             max_batch: input.fixed(0).map(|_| 1),
             tiles: None,
+            sampler: None,
             pixels: PixelTensor {
                 name: output.name.clone(),
                 element: output.element,

@@ -57,6 +57,31 @@ impl AutoencoderKl {
         })
     }
 
+    /// Reads the encoder of a `ConsistencyDecoderVAE` off its `config.json`.
+    pub(super) fn encoder_from_config(config: &Config) -> Result<Self> {
+        let widths = config.numbers("encoder_block_out_channels", &[128, 256, 512, 512])?;
+        for (key, only) in [
+            ("encoder_in_channels", json!(3)),
+            ("encoder_act_fn", json!("silu")),
+            ("encoder_double_z", json!(true)),
+            (
+                "encoder_down_block_types",
+                json!(vec!["DownEncoderBlock2D"; widths.len()]),
+            ),
+        ] {
+            config.expect(key, &only)?;
+        }
+        Ok(Self {
+            layers_per_block: config.number("encoder_layers_per_block", 2)?,
+            latent_channels: config.number("encoder_out_channels", 4)?,
+            groups: config.number("encoder_norm_num_groups", DEFAULT_GROUPS)?,
+            quant_conv: true,
+            post_quant_conv: false,
+            mid_attention: true,
+            widths,
+        })
+    }
+
     /// Reads the configuration off the tensors, where no `config.json` says it.
     pub(super) fn from_tensors(tensors: &Tensors) -> Result<Self> {
         let side = ["encoder", "decoder"]

@@ -16,6 +16,7 @@ use super::Precision;
 use super::family::{Architecture, Config, Family};
 use super::folder::ModelsFolder;
 use super::onnx::{Form, Written};
+use super::sampler::DEFAULT_STEPS;
 use super::spec::{MANIFEST_VERSION, ModelHalf, ModelSpec, TileFacts};
 use super::weights::{self, Tensors};
 use crate::error::{Error, Result};
@@ -75,10 +76,7 @@ impl ModelsFolder {
         let config = source.config.as_ref().filter(|_| of_class.is_some());
         let architecture = Architecture::read(family, config, &tensors)?;
         let (channels, ratio) = architecture.latent();
-        let stated = match (family, config) {
-            (Family::Kl, Some(config)) => Some(space::stated(config)?),
-            _ => None,
-        };
+        let stated = architecture.factors(config)?;
         let (latent_space, factors) = space::choose(
             (channels, ratio),
             stated,
@@ -110,7 +108,7 @@ impl ModelsFolder {
             shift_factor: factors.1,
             fingerprint: match &encoder {
                 Some(_) => Some(fingerprint::of(
-                    family.name(),
+                    architecture.encoder_family().name(),
                     &architecture.encoder_config(),
                     &kept,
                 )?),
@@ -196,12 +194,19 @@ fn write_half(
         tiles.file_f16 = Some(write(true, Precision::F16)?.0);
     }
     used.extend(written.used);
+    let (half, runs) = match (architecture, side) {
+        (Architecture::Consistency { .. }, "decoder") => (
+            ModelHalf::denoiser(file, Some(file_f16)),
+            f64::from(DEFAULT_STEPS),
+        ),
+        _ => (ModelHalf::own(file, Some(file_f16)), 1.0),
+    };
     Ok(Some(ModelHalf {
         parameters: Some(written.parameters),
         // To 10^7 operations; more digits say nothing.
-        gflop_512: Some((written.gflop_512 * 100.0).round() / 100.0),
+        gflop_512: Some((runs * written.gflop_512 * 100.0).round() / 100.0),
         tiles: Some(tiles),
-        ..ModelHalf::own(file, Some(file_f16))
+        ..half
     }))
 }
 
@@ -211,7 +216,7 @@ fn small(number: u64) -> Result<u32> {
 
 fn unknown_class(class: &str) -> Error {
     Error::invalid(format!(
-        "config.json is of the class `{}`: AutoencoderKL and AutoencoderTiny can be imported",
+        "config.json is of the class `{}`: AutoencoderKL, AutoencoderTiny and ConsistencyDecoderVAE can be imported",
         class.escape_debug()
     ))
 }

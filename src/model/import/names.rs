@@ -6,14 +6,27 @@
 
 use super::source::Half;
 use crate::error::{Error, Result};
-use crate::model::family::Family;
+use crate::model::family::{Family, UNET};
 use crate::model::weights::Tensors;
 
 /// What the autoencoder's tensors begin with inside a checkpoint of a whole diffusion model.
 const CHECKPOINT_PREFIXES: [&str; 2] = ["first_stage_model.", "vae."];
 
 /// Parts of an autoencoder, by which its tensors are told from others in the same file.
-const PARTS: [&str; 4] = ["encoder.", "decoder.", "quant_conv.", "post_quant_conv."];
+const PARTS: [&str; 5] = [
+    "encoder.",
+    "decoder.",
+    "quant_conv.",
+    "post_quant_conv.",
+    UNET,
+];
+
+/// A tensor that the consistency decoder's UNet has and no autoencoder: its table of times, learned as no other
+/// UNet's is.
+const TIMES: &str = "time_proj.weight";
+
+/// In the name of a layer that only OpenAI's own consistency decoder has.
+const OPENAIS: &str = "embed_image.";
 
 /// Names in the original code of latent diffusion, and in diffusers.
 const LDM: [(&str, &str); 10] = [
@@ -44,6 +57,10 @@ const OLD_ATTENTION: [(&str, &str); 4] = [
 pub(super) fn canonical(files: Vec<(Half, Tensors)>) -> Result<(Family, Tensors)> {
     let mut tensors = Tensors::new();
     for (half, found) in files {
+        if found.keys().any(|name| name.contains(OPENAIS)) {
+            let what = "the weights have OpenAI's own names for those of its consistency decoder";
+            return Err(Error::invalid(what).with_hint(super::source::OPENAI));
+        }
         for (name, tensor) in strip(half, found) {
             if let Some(twice) = tensors.insert(name.clone(), tensor) {
                 return Err(Error::invalid(format!(
@@ -58,6 +75,7 @@ pub(super) fn canonical(files: Vec<(Half, Tensors)>) -> Result<(Family, Tensors)
         let rest = name.split_once('.').map_or("", |(_, rest)| rest);
         rest.starts_with(|c: char| c.is_ascii_digit())
     };
+    let has_unet = any(&|name| name.starts_with(UNET));
     let rename: Box<dyn Fn(&str) -> String> = if any(&|name| name.contains("coder.layers.")) {
         Box::new(tiny_of_diffusers)
     } else if any(&numbered) {
@@ -66,14 +84,16 @@ pub(super) fn canonical(files: Vec<(Half, Tensors)>) -> Result<(Family, Tensors)
         let levels = tensors.keys().filter_map(|name| level(name)).max();
         let levels = levels.unwrap_or(0) + 1;
         Box::new(move |name| of_ldm(name, levels))
-    } else if any(&|name| name.contains("coder.conv_in.")) {
+    } else if has_unet || any(&|name| name.contains("coder.conv_in.")) {
         Box::new(|name| replaced(name, &OLD_ATTENTION))
     } else {
         return Err(Error::invalid(
-            "the weights are of no known autoencoder: AutoencoderKL (names of diffusers or of the original code) and AutoencoderTiny (TAESD and its kin) are",
+            "the weights are of no known autoencoder: AutoencoderKL (names of diffusers or of the original code), AutoencoderTiny (TAESD and its kin) and the UNet of ConsistencyDecoderVAE are",
         ));
     };
-    let family = if any(&|name| name.contains("coder.layers.") || numbered(name)) {
+    let family = if has_unet {
+        Family::Consistency
+    } else if any(&|name| name.contains("coder.layers.") || numbered(name)) {
         Family::Tiny
     } else {
         Family::Kl
@@ -92,6 +112,12 @@ pub(super) fn canonical(files: Vec<(Half, Tensors)>) -> Result<(Family, Tensors)
 
 /// The autoencoder's tensors of one file, each beginning with one of [`PARTS`].
 fn strip(half: Half, tensors: Tensors) -> Tensors {
+    if tensors.contains_key(TIMES) {
+        let named = tensors.into_iter();
+        return named
+            .map(|(name, tensor)| (format!("{UNET}{name}"), tensor))
+            .collect();
+    }
     let prefix = CHECKPOINT_PREFIXES
         .into_iter()
         .find(|prefix| tensors.keys().any(|name| name.starts_with(prefix)))

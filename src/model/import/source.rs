@@ -203,9 +203,15 @@ fn starts_like_a_pickle(path: &Path) -> Result<bool> {
 /// Turns a pickle that its owner trusts into what can be imported.
 const CONVERT: &str = "take the model's .safetensors; or, where you trust the file, make one: python3 -c \"import sys, torch; from safetensors.torch import save_file; d = torch.load(sys.argv[1], map_location='cpu'); d = d.get('state_dict', d); save_file({k: v.contiguous().clone() for k, v in d.items() if torch.is_tensor(v)}, sys.argv[2])\" IN.ckpt OUT.safetensors";
 
+/// What makes of OpenAI's `decoder.pt`, or of tensors with its names, what can be imported.
+pub(super) const OPENAI: &str = "OpenAI's consistency decoder: onnx/tools/consistency.py in latentdb's sources turns its decoder.pt into a .safetensors file that can be imported";
+
 fn pickle(path: &Path) -> Error {
     let reason = "is a pickle, and isn't read: reading one runs whatever code it holds";
-    Error::invalid(format!("{} {reason}", path.display())).with_hint(CONVERT)
+    // Its code and its weights are in one archive, which torch.load doesn't take for a file of tensors.
+    let is_openais = file_name(path) == "decoder.pt";
+    let hint = if is_openais { OPENAI } else { CONVERT };
+    Error::invalid(format!("{} {reason}", path.display())).with_hint(hint)
 }
 
 fn nothing(folder: &Path, others: &[String]) -> Error {

@@ -4,15 +4,7 @@
 //! contradict each other; otherwise it is an error that lists the choices.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::family::Config;
 use crate::spaces::{self, KNOWN, Space};
-
-/// `scaling_factor` and `shift_factor` as an `AutoencoderKL`'s configuration states them; what it
-/// leaves out has the class's default.
-pub(in crate::model) fn stated(config: &Config) -> Result<(f64, f64)> {
-    let scaling = config.float("scaling_factor", 0.18215)?;
-    Ok((scaling, config.float("shift_factor", 0.0)?))
-}
 
 /// The name and the factors of the latent space of weights with `channels` and compression `ratio`.
 ///

@@ -275,6 +275,20 @@ impl<'a> Builder<'a> {
         self.constant(name, self.compute(), vec![count.cast_signed()], raw)
     }
 
+    /// `values` by channel, in the precision of the graph: `[1, channels, 1, 1]`.
+    pub(super) fn by_channel(&mut self, values: &[f32]) -> String {
+        let raw = values.iter().flat_map(|value| self.raw(*value)).collect();
+        let dims = vec![1, values.len().cast_signed() as i64, 1, 1];
+        self.constant(format!("{values:?} by channel"), self.compute(), dims, raw)
+    }
+
+    /// `values` in f32, whatever the precision of the graph.
+    pub(super) fn f32_constant(&mut self, values: &[f32]) -> String {
+        let raw = values.iter().flat_map(|value| value.to_le_bytes());
+        let (dims, raw) = (vec![values.len().cast_signed() as i64], raw.collect());
+        self.constant(format!("{values:?} in f32"), element::F32, dims, raw)
+    }
+
     fn raw(&self, value: f32) -> Vec<u8> {
         match self.form.precision {
             Precision::F32 => value.to_le_bytes().to_vec(),
@@ -300,7 +314,7 @@ impl<'a> Builder<'a> {
     pub(super) fn finish(
         mut self,
         name: &str,
-        input: ValueInfo,
+        mut inputs: Vec<ValueInfo>,
         mut outputs: Vec<ValueInfo>,
     ) -> Written {
         let bytes = match self.form.precision {
@@ -308,7 +322,6 @@ impl<'a> Builder<'a> {
             Precision::F16 => 2.0,
         };
         let needs = extent::needs(&self.nodes, &self.extents, bytes);
-        let mut inputs = vec![input];
         if self.form.tile {
             let all = std::mem::take(&mut self.norms);
             let all: Vec<_> = all.iter().map(String::as_str).collect();

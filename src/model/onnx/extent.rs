@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::layers::{LATENT, PIXELS};
 use super::proto::{Attribute, Node, element};
+use super::unet::{NOISY, OUTPUT};
 
 /// A tensor for an image of one pixel, if there were such.
 #[derive(Debug, Clone, Copy)]
@@ -50,7 +51,7 @@ const IN_PLACE: [&str; 8] = [
 const VIEWS: [&str; 3] = ["Reshape", "Unsqueeze", "Identity"];
 
 /// Reads the needs off `nodes`. `known` are the values and the step of what can't be read off them: results of
-/// convolutions, and the latent; a value is `bytes` long where nothing else is said.
+/// convolutions and of resampling, and the latent; a value is `bytes` long where nothing else is said.
 pub(super) fn needs(nodes: &[Node], known: &BTreeMap<String, (f64, u64)>, bytes: f64) -> Needs {
     let owners = owners(nodes);
     let owner = |name: &'_ str| owners.get(name).copied();
@@ -67,8 +68,11 @@ pub(super) fn needs(nodes: &[Node], known: &BTreeMap<String, (f64, u64)>, bytes:
         reach: Some(0),
     };
     let latent = known.get(LATENT).copied().unwrap_or((0.0, 1));
-    let mut extents =
-        BTreeMap::from([(PIXELS, input((3.0, 1), 1.0)), (LATENT, input(latent, 2.0))]);
+    let mut extents = BTreeMap::from([
+        (PIXELS, input((3.0, 1), 1.0)),
+        (LATENT, input(latent, 2.0)),
+        (NOISY, input((3.0, 1), 4.0)),
+    ]);
     let (mut live, mut most): (BTreeSet<&str>, f64) = (BTreeSet::new(), 0.0);
     let mut reach = Some(0);
     for (at, node) in nodes.iter().enumerate() {
@@ -89,7 +93,7 @@ pub(super) fn needs(nodes: &[Node], known: &BTreeMap<String, (f64, u64)>, bytes:
         }
         extents.insert(output, made);
         live.retain(|name| last_read.get(name).is_some_and(|last| *last > at));
-        if [PIXELS, LATENT].contains(&output.as_str()) {
+        if [PIXELS, LATENT, OUTPUT].contains(&output.as_str()) {
             reach = made.reach;
         }
     }
@@ -151,6 +155,9 @@ fn result(
             (out.values, out.step) = known.copied().unwrap_or((out.values, out.step));
         }
         "Concat" => out.values = inputs.iter().map(|input| input.values).sum(),
+        "AveragePool" | "Resize" => {
+            (out.values, out.step) = known.copied().unwrap_or((out.values, out.step));
+        }
         "DepthToSpace" => {
             let block = attribute(node, "blocksize").and_then(|a| a.int);
             out.step /= block.unwrap_or(1).unsigned_abs().max(1);

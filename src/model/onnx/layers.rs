@@ -94,7 +94,11 @@ impl Builder<'_> {
         let channels = mean.channels.to_string();
         self.finish(
             "encoder",
-            ValueInfo::tensor(PIXELS, element::U8, &["batch", "height", "width", "3"]),
+            vec![ValueInfo::tensor(
+                PIXELS,
+                element::U8,
+                &["batch", "height", "width", "3"],
+            )],
             vec![ValueInfo::tensor(
                 LATENT,
                 element::F16,
@@ -140,11 +144,11 @@ impl Builder<'_> {
         let channels = channels.to_string();
         self.finish(
             "decoder",
-            ValueInfo::tensor(
+            vec![ValueInfo::tensor(
                 LATENT,
                 element::F16,
                 &["batch", &channels, "rows", "columns"],
-            ),
+            )],
             outputs,
         )
     }

@@ -10,6 +10,7 @@ pub(super) mod foreign;
 mod layers;
 mod norm;
 pub(super) mod proto;
+mod unet;
 mod upsample;
 mod wire;
 
@@ -17,6 +18,7 @@ pub(super) use builder::{Builder, Form, Value, Written};
 pub(super) use layers::{CHECK, Conv, LATENT, NORMS, NORMS_USED, OWN_NORMS, PIXELS};
 #[cfg(test)]
 pub(super) use layers::{IMAGE, MEAN};
+pub(super) use unet::{NOISY, OUTPUT, TIMESTEP, Time};
 
 /// A name out of somebody's file, as it can stand in a message.
 pub(super) fn shown(name: &str) -> String {

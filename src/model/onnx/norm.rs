@@ -6,6 +6,7 @@
 use super::builder::{Builder, Value, float, graph, int};
 use super::layers::{NORMS, OWN_NORMS};
 use super::proto::element;
+use super::unet::Condition;
 use crate::error::Result;
 
 impl Builder<'_> {
@@ -18,12 +19,28 @@ impl Builder<'_> {
         groups: u64,
         epsilon: f32,
     ) -> Result<Value> {
+        self.conditioned_norm(name, x, groups, epsilon, None)
+    }
+
+    /// GroupNorm, then a scale and a shift of each channel, which are taken into its own.
+    pub(in crate::model) fn conditioned_norm(
+        &mut self,
+        name: &str,
+        x: &Value,
+        groups: u64,
+        epsilon: f32,
+        condition: Option<&Condition>,
+    ) -> Result<Value> {
         let groups = groups * x.channels / x.whole();
         let channels = [x.whole()];
         let scale = self.weight(&format!("{name}.weight"), &channels)?;
         let scale = self.part_of(scale, 0, x);
         let shift = self.weight(&format!("{name}.bias"), &channels)?;
         let shift = self.part_of(shift, 0, x);
+        let (scale, shift) = match condition {
+            Some(condition) => self.conditioned(&scale, &shift, condition),
+            None => (scale, shift),
+        };
         let name = if self.is_for_tiles() {
             self.norm_given(x, groups, epsilon, [&scale, &shift])
         } else if self.compute() == element::F16 {
@@ -33,6 +50,15 @@ impl Builder<'_> {
         };
         self.groups += groups;
         Ok(Value { name, ..x.clone() })
+    }
+
+    /// `(x * scale + shift) * (1 + condition.scale) + condition.shift` as one scale and one shift.
+    fn conditioned(&mut self, scale: &str, shift: &str, by: &Condition) -> (String, String) {
+        let one = self.number(1.0);
+        let factor = self.node("Add", &[&by.scale, &one], vec![]);
+        let scale = self.node("Mul", &[scale, &factor], vec![]);
+        let shift = self.node("Mul", &[shift, &factor], vec![]);
+        (scale, self.node("Add", &[&shift, &by.shift], vec![]))
     }
 
     /// With statistics that the graph is given, or its own: one scale and one shift for each channel.

@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 
 use clap::ValueHint;
 use latentdb::{
-    Database, Decoded, Error, ImageExport, ImageFormat, LatentFormat, RecordId, WriteOptions,
-    write_image, write_latent,
+    Database, DecodeOptions, Decoded, Error, ImageExport, ImageFormat, LatentFormat, RecordId,
+    WriteOptions, write_image, write_latent,
 };
 
 use crate::args::parse_id;
@@ -29,6 +29,7 @@ Examples:
   latentdb get cat | display
   latentdb get cat --format webp -o - > cat.webp
   latentdb get cat -o cat.avif --quality 70
+  latentdb get cat -o cat.png --decoder consistency --seed 7
   latentdb get logo -o logo.jpg --background 202020
   latentdb get --prefix photos/2026/ -o album/ --format jpeg
   latentdb get cat --latent -o cat.safetensors")]
@@ -42,6 +43,12 @@ pub(crate) struct Get {
     /// The decoder [default: the model that encoded the record]
     #[arg(long, value_name = "NAME", conflicts_with = "latent")]
     decoder: Option<String>,
+    /// How often a decoder that samples runs its network, from 1 to 64 [default: 2]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64), conflicts_with = "latent")]
+    steps: Option<u32>,
+    /// What a decoder that samples makes its noise from; the same seed gives the same image [default: the id]
+    #[arg(long, value_name = "TEXT", conflicts_with = "latent")]
+    seed: Option<String>,
     /// The file to write; `-` for stdout; with --prefix the folder [default: stdout]
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::AnyPath)]
     output: Option<PathBuf>,
@@ -68,6 +75,26 @@ pub(crate) fn run(context: &Context, command: &Get) -> Result<(), Failure> {
 }
 
 impl Get {
+    /// How records are decoded. Steps or a seed for a named decoder that has neither are a usage error.
+    fn decode_options(&self, context: &Context) -> Result<DecodeOptions, Failure> {
+        if let Some(name) = &self.decoder {
+            let model = context.hub.model(name)?;
+            let half = model.decoder.as_ref();
+            let samples = half.is_none_or(|half| half.sampler.is_some());
+            if !samples && (self.steps.is_some() || self.seed.is_some()) {
+                let what = format!(
+                    "--steps and --seed are for decoders that sample, and `{name}` doesn't"
+                );
+                return Err(Failure::Usage(what));
+            }
+        }
+        Ok(DecodeOptions {
+            decoder: self.decoder.clone(),
+            steps: self.steps,
+            seed: self.seed.clone(),
+        })
+    }
+
     /// How images are written. What can't be is a usage error.
     fn write_options(&self, format: ImageFormat) -> Result<WriteOptions, Failure> {
         let options = WriteOptions {
@@ -97,11 +124,9 @@ fn one(context: &Context, command: &Get, id: &RecordId) -> Result<(), Failure> {
     let options = command.write_options(format)?;
     target.check_terminal("an image")?;
     let database = context.open_read_only()?;
-    if let Some(decoder) = &command.decoder {
-        context.hub.model(decoder)?;
-    }
+    let decode_options = command.decode_options(context)?;
     let bytes = with_spinner("decoding", || {
-        let decoded = decode(context, command, &database, id)?;
+        let decoded = decode(context, &decode_options, &database, id)?;
         write_image(&decoded.pixels, format, &options)
     })?;
     target.write(&bytes)
@@ -123,15 +148,13 @@ fn many(context: &Context, command: &Get, prefix: &str) -> Result<(), Failure> {
             .map_err(|e: Error| Failure::Usage(e.to_string()))?,
         None => ImageFormat::Png,
     };
-    let options = ImageExport {
-        decoder: command.decoder.clone(),
-        format,
-        write: command.write_options(format)?,
-    };
+    let write = command.write_options(format)?;
     let database = context.open_read_only()?;
-    if let Some(decoder) = &command.decoder {
-        context.hub.model(decoder)?;
-    }
+    let options = ImageExport {
+        decode: command.decode_options(context)?,
+        format,
+        write,
+    };
     let stop = interrupt::watch()?;
     let mut told = Told::default();
     let (written, result) = with_count("decoding", |written| {
@@ -151,11 +174,12 @@ fn many(context: &Context, command: &Get, prefix: &str) -> Result<(), Failure> {
 
 fn decode(
     context: &Context,
-    command: &Get,
+    options: &DecodeOptions,
     database: &Database,
     id: &RecordId,
 ) -> latentdb::Result<Decoded> {
-    let decoded = database.get(id.as_str(), command.decoder.as_deref())?;
+    let record = database.store().get(id)?;
+    let decoded = database.decode(&record, options)?;
     for note in &decoded.notes {
         eprintln!("note: {note}");
     }
