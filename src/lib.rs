@@ -84,7 +84,7 @@ pub use image_io::{
 pub use ingest::{Done, IdTemplate, IngestOptions, Ingested, Inputs, Origin, Outcome, Shard};
 pub use latent::{Latent, LatentShape};
 pub use latent_io::{LatentFile, LatentFormat, read_latent, write_latent};
-pub use metrics::psnr;
+pub use metrics::{Quality, measure, ms_ssim, psnr, ssim, ssimulacra2};
 pub use model::{
     AddOptions, Added, BrokenModel, Candidate, Decoded, Element, Encoded, FileState, Hub,
     HubOptions, ImportOptions, KnownModel, LatentTensor, Layout, ModelFile, ModelHalf, ModelSpec,

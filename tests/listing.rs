@@ -5,7 +5,7 @@ mod support;
 
 use support::{Sandbox, finish, picture};
 
-const COMMANDS: [&str; 17] = [
+const COMMANDS: [&str; 18] = [
     "init",
     "put",
     "get",
@@ -15,6 +15,7 @@ const COMMANDS: [&str; 17] = [
     "export",
     "import",
     "stats",
+    "metrics",
     "compact",
     "verify",
     "repair",

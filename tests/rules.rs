@@ -118,6 +118,7 @@ fn each_foreign_crate_is_used_in_one_place() {
             &["src/ingest/gather.rs", "src/exchange/source.rs"],
         ),
         ("glob", &["src/ingest/gather.rs"]),
+        ("fast_ssim2", &["src/metrics/ssimulacra2.rs"]),
         ("zip", &["src/latent_io/npz.rs"]),
         ("ureq", &["src/model/pull/"]),
         ("sha1", &["src/model/pull/"]),

@@ -11,6 +11,7 @@ mod info;
 mod ingest;
 mod init;
 mod ls;
+mod metrics;
 mod migrate;
 mod model;
 mod put;
@@ -40,6 +41,7 @@ pub(crate) enum Command {
     Export(export::Export),
     Import(import::Import),
     Stats(stats::Stats),
+    Metrics(metrics::Metrics),
     Compact(compact::Compact),
     Migrate(migrate::Migrate),
     Verify(verify::Verify),
@@ -65,6 +67,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         Command::Export(command) => export::run(&context, &command),
         Command::Import(command) => import::run(&context, &command),
         Command::Stats(command) => stats::run(&context, &command),
+        Command::Metrics(command) => metrics::run(&command),
         Command::Compact(command) => compact::run(&context, &command),
         Command::Migrate(command) => migrate::run(&context, &command),
         Command::Verify(command) => verify::run(&context, &command),
