@@ -33,6 +33,8 @@ pub enum ErrorKind {
     UnsupportedVersion,
     /// A latent was handed to a model of another latent space or shape.
     ModelMismatch,
+    /// The image would come back worse than was promised.
+    BelowPromise,
     /// Stored bytes fail their checksum or contradict themselves.
     Corrupted,
     /// ONNX Runtime was not found, can't be loaded, or is too old.

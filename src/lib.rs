@@ -63,6 +63,7 @@ mod metrics;
 mod model;
 mod parallel;
 mod pixels;
+mod quality;
 mod record;
 mod spaces;
 mod stats;
@@ -71,7 +72,8 @@ mod tile;
 
 pub use archive::{ArchiveReader, write_archive};
 pub use database::{
-    DEFAULT_ENCODER, Database, DecodeOptions, ForeignLatent, PutOptions, Stored, source_of,
+    Below, DEFAULT_ENCODER, Database, DecodeOptions, ForeignLatent, Image, Promise, PutOptions,
+    Stored, source_of,
 };
 pub use error::{Error, ErrorKind, Result};
 pub use exchange::{Exchanged, ImageExport, LatentImport, has_latents, is_shard};
@@ -84,7 +86,7 @@ pub use image_io::{
 pub use ingest::{Done, IdTemplate, IngestOptions, Ingested, Inputs, Origin, Outcome, Shard};
 pub use latent::{Latent, LatentShape};
 pub use latent_io::{LatentFile, LatentFormat, read_latent, write_latent};
-pub use metrics::{Quality, measure, ms_ssim, psnr, ssim, ssimulacra2};
+pub use metrics::{measure, ms_ssim, psnr, ssim, ssimulacra2};
 pub use model::{
     AddOptions, Added, BrokenModel, Candidate, Decoded, Element, Encoded, FileState, Hub,
     HubOptions, ImportOptions, KnownModel, LatentTensor, Layout, ModelFile, ModelHalf, ModelSpec,
@@ -95,7 +97,8 @@ pub use model::{
 pub use model::{HubAccess, PullFile, PullPlan, PullProgress, PullStage, Pulled, PulledFile};
 pub use ndarray;
 pub use pixels::Pixels;
+pub use quality::{Measured, Quality};
 pub use record::{Coding, EncoderStamp, Record, RecordHeader, RecordId, Source, Tags};
-pub use stats::Stats;
+pub use stats::{Bin, Distribution, Qualities, Stats};
 pub use store::{Entry, Store};
 pub use tile::{TilePolicy, Tiling};

@@ -2,12 +2,17 @@
 //!
 //! Invariant: every record is counted once, under one encoder and one latent space.
 
+mod distribution;
+
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
 use crate::error::Result;
+use crate::quality::Quality;
 use crate::store::Store;
+
+pub use distribution::{Bin, Distribution};
 
 /// Counts and sums over the records of a store.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -30,6 +35,38 @@ pub struct Stats {
     pub encoders: BTreeMap<String, u64>,
     /// Records by latent space.
     pub latent_spaces: BTreeMap<String, u64>,
+    /// Records beside which their original is kept.
+    pub originals: u64,
+    /// How near images came back, of those that were measured.
+    pub quality: Qualities,
+}
+
+/// How near images came back, metric by metric; `None` where no image was measured.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Qualities {
+    /// [`psnr`](crate::psnr), in dB.
+    pub psnr: Option<Distribution>,
+    /// [`ssim`](crate::ssim).
+    pub ssim: Option<Distribution>,
+    /// [`ms_ssim`](crate::ms_ssim).
+    pub ms_ssim: Option<Distribution>,
+    /// [`ssimulacra2`](crate::ssimulacra2).
+    pub ssimulacra2: Option<Distribution>,
+}
+
+impl Qualities {
+    fn of(measured: &[Quality]) -> Self {
+        let distribution = |metric: fn(&Quality) -> Option<f64>| {
+            let values: Vec<_> = measured.iter().filter_map(metric).collect();
+            Distribution::of(&values)
+        };
+        Self {
+            psnr: distribution(|quality| Some(quality.psnr)),
+            ssim: distribution(|quality| quality.ssim),
+            ms_ssim: distribution(|quality| quality.ms_ssim),
+            ssimulacra2: distribution(|quality| quality.ssimulacra2),
+        }
+    }
 }
 
 impl Store {
@@ -42,6 +79,7 @@ impl Store {
             disk_bytes: self.disk_bytes()?,
             ..Stats::default()
         };
+        let mut measured = Vec::new();
         for entry in self.entries("") {
             let entry = entry?;
             let header = entry.header;
@@ -57,7 +95,10 @@ impl Store {
                 .map_or("unknown".into(), |encoder| encoder.to_string());
             *stats.encoders.entry(encoder).or_default() += 1;
             *stats.latent_spaces.entry(header.latent_space).or_default() += 1;
+            stats.originals += u64::from(header.original);
+            measured.extend(header.measured.map(|measured| measured.quality));
         }
+        stats.quality = Qualities::of(&measured);
         Ok(stats)
     }
 }

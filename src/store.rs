@@ -20,8 +20,8 @@ pub struct Store {
 /// What a listing says of a record without reading it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
-    /// The facts that listings keep: sizes, shape, latent space, coding, whether there is alpha, encoder
-    /// (name and fingerprint) and the source's size. The rest of the header is empty; [`Store::header`]
+    /// The facts that listings keep: sizes, shape, latent space, coding, whether there are alpha and an
+    /// original, encoder (name and fingerprint), the source's size and the quality. The rest of the header is empty; [`Store::header`]
     /// reads it.
     pub header: RecordHeader,
     /// Bytes the record takes where it lies, framing included.
@@ -50,9 +50,10 @@ impl BatchSize {
 
     /// Counts a record in. Whether it is time to make the batch durable.
     pub(crate) fn add(&mut self, record: &Record) -> bool {
-        let alpha = record.alpha.as_ref().map_or(0, Vec::len) as u64;
+        let beside = [&record.alpha, &record.original];
+        let beside: usize = beside.into_iter().flatten().map(Vec::len).sum();
         self.records += 1;
-        self.bytes += record.header.shape.byte_len() + alpha;
+        self.bytes += record.header.shape.byte_len() + beside as u64;
         self.records >= Self::MAX_RECORDS || self.bytes >= Self::MAX_BYTES
     }
 }

@@ -72,6 +72,8 @@ fn ls_json_is_one_object_a_line_with_documented_keys() {
         "bytes_stored",
         "bits_per_pixel",
         "source_bytes",
+        "original",
+        "quality",
     ];
     assert_eq!(keys, expected);
     let help = sandbox.run(&["ls", "--help"]).succeeds();

@@ -84,7 +84,7 @@ def program(size, work, latentdb, latent):
     """A call of the program itself; its result is a file."""
     from safetensors.numpy import save_file
 
-    base = [latentdb, "--db", work / "store", "--models", work / "models", "--provider", "cpu"]
+    base = [latentdb, "--db", work / "consistency-store", "--models", work / "models", "--provider", "cpu"]
     kept = work / "kept.safetensors"
     save_file({"latent": latent[0]}, kept)
     put = ["put", "c", "--latent", kept, "--latent-space", "sd-v1", "--size", f"{size}x{size}", "--replace"]
@@ -116,7 +116,7 @@ def main():
     reference, worst = None, 0.0
     for engine in ENGINES:
         command = [sys.executable, __file__, "--latentdb", latentdb, "--work", work, "--size", str(args.size), "--child", engine]
-        cost = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+        cost = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1])
         if engine == "torch":
             reference = np.load(work / "result.npy")
             row(engine, cost)

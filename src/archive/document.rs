@@ -11,13 +11,14 @@ use super::entry::refused;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exif::{Exif, Position};
 use crate::latent::LatentShape;
+use crate::quality::{Measured, Quality};
 use crate::record::{Coding, EncoderStamp, Record, RecordHeader, RecordId, Source, Tags};
 use crate::tile::Tiling;
 
 /// What the JSON of a record says that it is.
 pub(crate) const FORMAT: &str = "latentdb archive";
-/// Version 1 had no alpha, tiling, exif, tags and format of the source.
-const VERSION: u64 = 2;
+/// Version 1 had no alpha, tiling, exif, tags and format of the source; version 2 neither quality nor original.
+const VERSION: u64 = 3;
 
 /// The coding that every archive names. The values are plain in it, and whoever reads it keeps them in a way of its
 /// own; but the first version named the one it had, and refuses other names.
@@ -35,7 +36,7 @@ struct Opening {
     version: u64,
 }
 
-/// Both versions. `FORMAT.md` describes the keys.
+/// All versions. `FORMAT.md` describes the keys.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Document {
@@ -58,6 +59,10 @@ struct Document {
     exif: Photograph,
     #[serde(default)]
     tags: BTreeMap<String, String>,
+    #[serde(default)]
+    measured: Option<Numbers>,
+    #[serde(default)]
+    original: bool,
     created_ms: u64,
     unknown: Vec<Field>,
     checksum: String,
@@ -96,6 +101,17 @@ struct Photograph {
     orientation: u8,
     /// Latitude and longitude in degrees.
     position: Option<[f64; 2]>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Numbers {
+    decoder: String,
+    /// `None` for infinity, which JSON can't say.
+    psnr: Option<f64>,
+    ssim: Option<f64>,
+    ms_ssim: Option<f64>,
+    ssimulacra2: Option<f64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -141,6 +157,8 @@ pub(super) fn write(record: &Record) -> Result<Vec<u8>> {
         tags: (header.tags.iter())
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .collect(),
+        measured: header.measured.as_ref().map(Numbers::of),
+        original: header.original,
         created_ms: header.created_ms,
         unknown: (header.unknown.iter())
             .map(|(tag, value)| Field {
@@ -248,6 +266,8 @@ impl Document {
                 position: self.exif.position.map(position),
             },
             tags,
+            measured: self.measured.map(Numbers::into_measured),
+            original: self.original,
             encoder: encoder.transpose()?,
             source: source.transpose()?,
             preparation: self.preparation,
@@ -266,7 +286,31 @@ impl Document {
     }
 }
 
-/// BLAKE3 over the fields of the header, the values and the alpha, as a record holds them: the one thing in an archive
+impl Numbers {
+    fn of(Measured { quality, decoder }: &Measured) -> Self {
+        Self {
+            decoder: decoder.clone(),
+            psnr: Some(quality.psnr).filter(|psnr| psnr.is_finite()),
+            ssim: quality.ssim,
+            ms_ssim: quality.ms_ssim,
+            ssimulacra2: quality.ssimulacra2,
+        }
+    }
+
+    fn into_measured(self) -> Measured {
+        Measured {
+            quality: Quality {
+                ssim: self.ssim,
+                ms_ssim: self.ms_ssim,
+                ssimulacra2: self.ssimulacra2,
+                ..Quality::of_psnr(self.psnr.unwrap_or(f64::INFINITY))
+            },
+            decoder: self.decoder,
+        }
+    }
+}
+
+/// BLAKE3 over the fields of the header, the values, the alpha and the original, as a record holds them: the one thing in an archive
 /// that notices a changed bit in a value or a number.
 pub(super) fn checksum(record: &Record) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
@@ -282,6 +326,7 @@ pub(super) fn checksum(record: &Record) -> [u8; 32] {
         hasher.update(&bytes);
     }
     hasher.update(record.alpha.as_deref().unwrap_or_default());
+    hasher.update(record.original.as_deref().unwrap_or_default());
     *hasher.finalize().as_bytes()
 }
 

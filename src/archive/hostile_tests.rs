@@ -87,8 +87,8 @@ fn a_json_that_says_something_else_is_refused() {
         ),
         (
             "version",
-            json!(3),
-            "has version 3, this program reads up to version 2",
+            json!(4),
+            "has version 4, this program reads up to version 3",
         ),
         ("coding", json!("slow"), "the coding `slow` is unknown"),
         ("id", json!("a\nb"), "control character"),
@@ -159,7 +159,7 @@ fn a_json_that_says_something_else_is_refused() {
         let named = message.contains("entry `a.") || message.contains("record `a`");
         assert!(named, "{message}");
     }
-    let newer = json!({"format": "latentdb archive", "version": 3, "all": "new"}).to_string();
+    let newer = json!({"format": "latentdb archive", "version": 4, "all": "new"}).to_string();
     let error = read(&tar(&[("a.json", newer.as_bytes())])).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::UnsupportedVersion);
     let nested = "[".repeat(100_000);

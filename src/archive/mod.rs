@@ -1,4 +1,4 @@
-//! A portable archive of records: a plain tar with a JSON and a safetensors file for each.
+//! A portable archive of records: a plain tar with a JSON and a safetensors file for each, and its original if it has one.
 //!
 //! Invariant: a record comes back with the same bytes, or an error names the entry; one record is held at a time,
 //! and no more memory is taken than the archive has bytes to justify. `FORMAT.md` draws it.
@@ -15,7 +15,7 @@ use std::io::{Read, Write};
 use std::iter::FusedIterator;
 
 use entry::{Entry, refused};
-use name::{ARCHIVE, JSON, TENSOR};
+use name::{ARCHIVE, JSON, ORIGINAL, TENSOR};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::latent_io::{LatentFile, LatentFormat, read_latent, write_latent};
@@ -44,7 +44,7 @@ pub fn write_archive(
     let mut last = None;
     let mut count = 0;
     for record in records {
-        let record = record?;
+        let mut record = record?;
         let header = &record.header;
         let id = header.id.clone();
         if last.as_ref().is_some_and(|last| *last >= id) {
@@ -64,8 +64,12 @@ pub fn write_archive(
         let seconds = header.created_ms / 1000;
         let name = ARCHIVE.encode(&id);
         entries.append(&format!("{name}{JSON}"), seconds, &json)?;
+        let original = record.original.take();
         let tensor = write_latent(&record.into(), LatentFormat::Safetensors)?;
         entries.append(&format!("{name}{TENSOR}"), seconds, &tensor)?;
+        if let Some(original) = original {
+            entries.append(&format!("{name}{ORIGINAL}"), seconds, &original)?;
+        }
         last = Some(id);
         count += 1;
     }
@@ -154,15 +158,7 @@ impl<R: Read> ArchiveReader<R> {
     /// The record whose `header` stood in `json`, with the values of the entry behind it.
     fn with_latent(&mut self, header: RecordHeader, json: &Entry) -> Result<Record> {
         let name = ARCHIVE.encode(&header.id) + TENSOR;
-        let tensor = match self.entries.next()? {
-            Some(tensor) if tensor.name == name => tensor,
-            Some(other) => {
-                let other = other.name.escape_debug();
-                let how = format!("is followed by `{other}` instead of `{name}`");
-                return Err(refused(&json.name, &how));
-            }
-            None => return Err(refused(&json.name, &format!("has no `{name}` after it"))),
-        };
+        let tensor = self.entry(&name, json)?;
         let alpha = header.alpha_len().unwrap_or_default() as u64;
         let limit = header.shape.byte_len() + alpha + MAX_TENSOR_HEADER;
         let bytes = self.entries.read(&tensor, limit)?;
@@ -174,10 +170,40 @@ impl<R: Read> ArchiveReader<R> {
         }
         check_metadata(&name, &file, &header)?;
         Ok(Record {
+            original: self.original(&header, &tensor)?,
             header,
             latent: file.latent,
             alpha: file.alpha,
         })
+    }
+
+    /// The original of the record of `header`, if it has one, which stands behind `tensor`.
+    fn original(&mut self, header: &RecordHeader, tensor: &Entry) -> Result<Option<Vec<u8>>> {
+        if !header.original {
+            return Ok(None);
+        }
+        let name = ARCHIVE.encode(&header.id) + ORIGINAL;
+        let original = self.entry(&name, tensor)?;
+        let size = header.source.as_ref().map_or(0, |source| source.bytes);
+        let bytes = self.entries.read(&original, size)?;
+        if bytes.len() as u64 != size {
+            let how = format!("has {} bytes where its JSON says {size}", bytes.len());
+            return Err(refused(&name, &how));
+        }
+        Ok(Some(bytes))
+    }
+
+    /// The next entry, which must be called `name`.
+    fn entry(&mut self, name: &str, before: &Entry) -> Result<Entry> {
+        match self.entries.next()? {
+            Some(entry) if entry.name == name => Ok(entry),
+            Some(other) => {
+                let other = other.name.escape_debug();
+                let how = format!("is followed by `{other}` instead of `{name}`");
+                Err(refused(&before.name, &how))
+            }
+            None => Err(refused(&before.name, &format!("has no `{name}` after it"))),
+        }
     }
 }
 
@@ -235,3 +261,5 @@ fn misplaced(name: &str) -> String {
 mod hostile_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod version_tests;

@@ -11,6 +11,8 @@ use crate::record::RecordId;
 pub(super) const JSON: &str = ".json";
 /// The ending of its values.
 pub(super) const TENSOR: &str = ".safetensors";
+/// The ending of a file that holds what an image came from. No encoded id has its first character.
+pub(super) const ORIGINAL: &str = "@original";
 
 /// How ids become names: the rules that files of different kinds share, and what differs.
 #[derive(Clone, Copy)]

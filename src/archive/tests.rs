@@ -7,6 +7,7 @@ use tar::Header;
 use super::*;
 use crate::exif::{Exif, Position};
 use crate::latent::{Latent, LatentShape};
+use crate::quality::{Measured, Quality};
 use crate::record::{Coding, EncoderStamp, Source, Tags};
 use crate::tile::Tiling;
 
@@ -55,12 +56,33 @@ pub(super) fn record(id: &str) -> Record {
                 }),
             },
             tags: tags(),
+            measured: Some(Measured {
+                quality: Quality {
+                    ssim: Some(0.912_345_678),
+                    ssimulacra2: Some(-3.25),
+                    ..Quality::of_psnr(27.123_456_789)
+                },
+                decoder: "tiny".into(),
+            }),
+            original: false,
             created_ms: 1_800_000_000_123,
             unknown: vec![(0x0777, b"later\0\xff".to_vec()), (0x0100, vec![])],
         },
         latent: Latent::new(shape, bits.map(f16::from_bits).to_vec()).unwrap(),
         alpha: Some((0..23 * 9).map(|at| at as u8).collect()),
+        original: None,
     }
+}
+
+/// The same record, with the file that it came from.
+fn with_original(id: &str, original: &[u8]) -> Record {
+    let mut record = record(id);
+    record.header.original = true;
+    if let Some(source) = &mut record.header.source {
+        source.bytes = original.len() as u64;
+    }
+    record.original = Some(original.to_vec());
+    record
 }
 
 fn tags() -> Tags {
@@ -70,7 +92,8 @@ fn tags() -> Tags {
     tags
 }
 
-fn without_what_version_1_lacked(record: &mut Record) {
+pub(super) fn without_what_version_1_lacked(record: &mut Record) {
+    record.header.measured = None;
     record.header.tiling = None;
     record.header.exif = Exif::default();
     record.header.tags = Tags::default();
@@ -157,129 +180,26 @@ fn records_come_back_bit_by_bit_and_give_the_same_archive_again() {
 }
 
 #[test]
-fn the_json_says_everything_in_a_fixed_order() {
-    let mut record = record("a/b");
-    record.header.source.as_mut().unwrap().name = "é.png".into();
-    let (json, _) = files(&record);
-    let (fingerprint, blake3) = ("07".repeat(32), "a9".repeat(32));
-    // Written out: archives of today must be readable whatever becomes of the code.
-    let checksum = "b0bc9a62313a9bfa37b67c886761e4d8aa934d2338132d82405a045018bb328e";
-    let expected = format!(
-        r#"{{
-  "format": "latentdb archive",
-  "version": 2,
-  "id": "a/b",
-  "width": 23,
-  "height": 9,
-  "latent_shape": [
-    2,
-    2,
-    3
-  ],
-  "latent_space": "tiny-1",
-  "coding": "fast",
-  "alpha": true,
-  "encoder": {{
-    "name": "tiny",
-    "fingerprint": "{fingerprint}",
-    "computed": "f32 cpu"
-  }},
-  "source": {{
-    "name": "é.png",
-    "format": "png",
-    "bytes": 18446744073709551615,
-    "blake3": "{blake3}"
-  }},
-  "preparation": "resize=23x9",
-  "tiling": {{
-    "size": 512,
-    "overlap": 64
-  }},
-  "exif": {{
-    "taken": "2026-11-22T10:31:05+01:00",
-    "camera": "Maker Model 3",
-    "orientation": 6,
-    "position": [
-      -33.856784,
-      151.215297
-    ]
-  }},
-  "tags": {{
-    "caption": "two lines\nand \"quotes\"",
-    "stars": "5"
-  }},
-  "created_ms": 1800000000123,
-  "unknown": [
-    {{
-      "tag": 1911,
-      "value": "6c6174657200ff"
-    }},
-    {{
-      "tag": 256,
-      "value": ""
-    }}
-  ],
-  "checksum": "{checksum}"
-}}
-"#
-    );
-    assert_eq!(String::from_utf8(json).unwrap(), expected);
-}
-
-#[test]
-fn an_archive_of_version_1_is_read() {
-    let mut record = record("a/b");
-    without_what_version_1_lacked(&mut record);
-    let source = record.header.source.as_mut().unwrap();
-    source.name = "é.png".into();
-    source.format.clear();
-    record.header.unknown[1].0 = 9;
-    let (fingerprint, blake3) = ("07".repeat(32), "a9".repeat(32));
-    // What the first version of this program wrote.
-    let checksum = "3bfc7a9bb475f1b8c84234071c6431e35ad30ff27d2a84a4f32f2962eb1abdcf";
-    let json = format!(
-        r#"{{
-  "format": "latentdb archive",
-  "version": 1,
-  "id": "a/b",
-  "width": 23,
-  "height": 9,
-  "latent_shape": [
-    2,
-    2,
-    3
-  ],
-  "latent_space": "tiny-1",
-  "coding": "fast",
-  "encoder": {{
-    "name": "tiny",
-    "fingerprint": "{fingerprint}",
-    "computed": "f32 cpu"
-  }},
-  "source": {{
-    "name": "é.png",
-    "bytes": 18446744073709551615,
-    "blake3": "{blake3}"
-  }},
-  "preparation": "resize=23x9",
-  "created_ms": 1800000000123,
-  "unknown": [
-    {{
-      "tag": 1911,
-      "value": "6c6174657200ff"
-    }},
-    {{
-      "tag": 9,
-      "value": ""
-    }}
-  ],
-  "checksum": "{checksum}"
-}}
-"#
-    );
-    let (_, tensor) = files(&record);
-    let bytes = tar(&[("a/b.json", json.as_bytes()), ("a/b.safetensors", &tensor)]);
-    assert_same(&read(&bytes).unwrap(), &[record]);
+fn originals_come_back_and_must_be_where_and_as_long_as_they_are_said_to_be() {
+    let records = [
+        with_original("a", b""),
+        with_original("b", b"bytes of a file"),
+        record("c"),
+    ];
+    let bytes = archive(&records);
+    assert_same(&read(&bytes).unwrap(), &records);
+    let (json, tensor) = files(&records[1]);
+    let both = [("b.json", &json[..]), ("b.safetensors", &tensor[..])];
+    let with = |third: &[(&str, &[u8])]| refusal(&tar(&[&both[..], third].concat()));
+    assert!(with(&[]).contains("has no `b@original` after it"));
+    let other = with(&[("b@other", b"bytes of a file")]);
+    assert!(other.contains("instead of `b@original`"), "{other}");
+    let short = with(&[("b@original", b"bytes")]);
+    assert!(short.contains("5 bytes where its JSON says 15"), "{short}");
+    let long = with(&[("b@original", b"bytes of a file and more")]);
+    assert!(long.contains("b@original"), "{long}");
+    let changed = with(&[("b@original", b"bytes of a fil_")]);
+    assert!(changed.contains("fails its checksum"), "{changed}");
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 mod decode;
 mod prepare;
+mod promise;
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -20,9 +21,10 @@ use crate::pixels::Pixels;
 use crate::record::{EncoderStamp, Record, RecordHeader, RecordId, Source, Tags};
 use crate::store::{Entry, Store};
 
-pub use decode::DecodeOptions;
+pub use decode::{DecodeOptions, Image};
 pub use prepare::source_of;
-pub(crate) use prepare::{Prepared, parse_preparation, preparation};
+pub(crate) use prepare::{Prepared, preparation, prepared_as};
+pub use promise::{Below, Promise};
 
 /// The property of a store that names its default encoder.
 const ENCODER_PROPERTY: &str = "encoder";
@@ -46,6 +48,8 @@ pub struct PutOptions {
     /// Whether to keep the place where the picture was taken, if its file says it. It isn't kept unless told, because
     /// it may be somebody's home.
     pub keep_position: bool,
+    /// How near the image must come back.
+    pub promise: Promise,
 }
 
 /// A latent that was made elsewhere, and what must be known of it.
@@ -231,8 +235,8 @@ impl Database {
     /// Encodes `pixels` and keeps them under `id`. When it returns, the record is durable.
     ///
     /// # Errors
-    /// `InvalidInput` for a bad id; `AlreadyExists` unless `options.replace`; what [`Hub::encode`]
-    /// and [`Store::put`] say.
+    /// `InvalidInput` for a bad id; `AlreadyExists` unless `options.replace`; `BelowPromise` if the image would come back
+    /// worse than `options.promise` allows; what [`Hub::encode`] and [`Store::put`] say.
     pub fn put(&self, id: &str, pixels: &Pixels, options: &PutOptions) -> Result<Stored> {
         let id = self.check_id(id, options)?;
         let pixels = Prepared::of(Cow::Borrowed(pixels), options)?;
@@ -271,10 +275,10 @@ impl Database {
     ) -> Result<Stored> {
         self.check_id(id, options)?;
         let image = read_image(bytes, name, &options.limits)?;
-        self.put_read(id, image, Some(source_of(bytes, name)), options)
+        self.put_read(id, image, (bytes, name), options)
     }
 
-    /// Encodes an image that was read from `source`, and keeps it under `id`.
+    /// Encodes an image that was read from a file, given by its bytes and its name, and keeps it under `id`.
     ///
     /// # Errors
     /// As [`put`](Self::put).
@@ -282,11 +286,14 @@ impl Database {
         &self,
         id: &str,
         image: ReadImage,
-        source: Option<Source>,
+        (bytes, name): (&[u8], &str),
         options: &PutOptions,
     ) -> Result<Stored> {
         let id = self.check_id(id, options)?;
-        self.put_prepared(id, Prepared::of_file(image, source, options)?, options)
+        let file = options.promise.may_keep().then(|| bytes.to_vec());
+        let source = Some(source_of(bytes, name));
+        let image = Prepared::of_file(image, (source, file), options)?;
+        self.put_prepared(id, image, options)
     }
 
     /// Keeps a latent that was made elsewhere under `id`. No model is needed.
@@ -321,6 +328,7 @@ impl Database {
             header,
             latent: latent.latent,
             alpha: latent.alpha,
+            original: None,
         })
     }
 
@@ -365,11 +373,19 @@ impl Database {
             created_ms: now_ms(),
             ..RecordHeader::new(id, size, encoded.latent.shape(), &spec.latent_space)
         };
-        let record = Record {
+        let mut record = Record {
             header,
             latent: encoded.latent,
             alpha: image.alpha,
+            original: None,
         };
+        if options.promise.measures() {
+            let original = match &record.alpha {
+                Some(alpha) => image.colors.with_alpha(alpha.clone())?,
+                None => image.colors,
+            };
+            notes.extend(self.hold(&options.promise, &mut record, &original, image.file)?);
+        }
         Ok((record, notes))
     }
 

@@ -5,17 +5,19 @@
 use std::borrow::Cow;
 
 use super::PutOptions;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::exif::Exif;
 use crate::image_io::{ReadImage, Resize};
 use crate::pixels::Pixels;
-use crate::record::Source;
+use crate::record::{RecordHeader, Source};
 
 /// An image as an encoder wants it, and what its record is to say.
 pub(crate) struct Prepared {
     /// Without alpha, in the size that is kept.
     pub(crate) colors: Pixels,
     pub(super) alpha: Option<Vec<u8>>,
+    /// The bytes of its file, where they may have to be kept.
+    pub(super) file: Option<Vec<u8>>,
     pub(super) source: Option<Source>,
     pub(super) exif: Exif,
     pub(super) notes: Vec<String>,
@@ -33,21 +35,23 @@ impl Prepared {
                 Cow::Owned(pixels) if pixels.alpha().is_none() => pixels,
                 pixels => pixels.without_hidden_colors().into_owned(),
             },
+            file: None,
             source: None,
             exif: Exif::default(),
             notes: Vec::new(),
         })
     }
 
-    /// Bytes of the pixels.
+    /// Bytes of the pixels, and of the file.
     pub(crate) fn byte_len(&self) -> usize {
-        self.colors.as_rgb().len() + self.alpha.as_ref().map_or(0, Vec::len)
+        let beside = [&self.alpha, &self.file].into_iter().flatten();
+        self.colors.as_rgb().len() + beside.map(Vec::len).sum::<usize>()
     }
 
-    /// What is kept of the image that was read from `source`.
+    /// What is kept of the image that was read from `source`, whose bytes are `file`.
     pub(crate) fn of_file(
         image: ReadImage,
-        source: Option<Source>,
+        (source, file): (Option<Source>, Option<Vec<u8>>),
         options: &PutOptions,
     ) -> Result<Self> {
         let format = image.format.to_string();
@@ -57,6 +61,7 @@ impl Prepared {
         }
         Ok(Self {
             source: source.map(|source| Source { format, ..source }),
+            file: file.filter(|_| options.promise.may_keep()),
             exif,
             notes: image.notes.iter().map(ToString::to_string).collect(),
             ..Self::of(Cow::Owned(image.pixels), options)?
@@ -87,8 +92,28 @@ pub(crate) fn preparation(options: &PutOptions) -> String {
     format!("resize={}x{}{crop}", resize.width, resize.height)
 }
 
+/// What was done to the image of a record before it was encoded.
+///
+/// # Errors
+/// `UnsupportedVersion` if this version doesn't know how to do it.
+pub(crate) fn prepared_as(header: &RecordHeader) -> Result<Option<Resize>> {
+    if header.preparation.is_empty() {
+        return Ok(None);
+    }
+    let resize = parse_preparation(&header.preparation);
+    resize.map(Some).ok_or_else(|| {
+        Error::new(
+            ErrorKind::UnsupportedVersion,
+            format!(
+                "`{}` was prepared as `{}`, which this version doesn't know",
+                header.id, header.preparation
+            ),
+        )
+    })
+}
+
 /// What [`preparation`] said; `None` if it can't have said that.
-pub(crate) fn parse_preparation(text: &str) -> Option<Resize> {
+fn parse_preparation(text: &str) -> Option<Resize> {
     let (size, center_crop) = match text.strip_suffix(" center-crop") {
         Some(size) => (size, true),
         None => (text, false),

@@ -8,10 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::Exchanged;
 use super::export::told;
 use crate::archive::IMAGES;
-use crate::database::{Database, DecodeOptions};
+use crate::database::{self, Database, DecodeOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image_io::{ImageFormat, WriteOptions, write_image};
-use crate::model::Decoded;
 use crate::parallel::in_order;
 use crate::record::RecordId;
 
@@ -29,7 +28,7 @@ pub struct ImageExport {
 /// An image that is to become a file.
 struct Image {
     id: RecordId,
-    decoded: Result<Decoded>,
+    decoded: Result<database::Image>,
 }
 
 impl Database {
@@ -126,7 +125,7 @@ fn file_name(id: &RecordId, format: ImageFormat) -> String {
     name
 }
 
-fn write_file(path: &Path, decoded: &Decoded, options: &ImageExport) -> Result<()> {
+fn write_file(path: &Path, decoded: &database::Image, options: &ImageExport) -> Result<()> {
     let bytes = write_image(&decoded.pixels, options.format, &options.write)?;
     if let Some(parent) = path.parent() {
         crate::fs::create_dir_all(parent)?;

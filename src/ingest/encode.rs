@@ -19,8 +19,11 @@ pub(super) struct Made {
 
 /// Whether no image at all can be encoded after this error.
 pub(super) fn is_fatal(error: &Error) -> bool {
-    use ErrorKind::{Inference, InvalidInput, LimitExceeded};
-    !matches!(error.kind(), Inference | InvalidInput | LimitExceeded)
+    use ErrorKind::{BelowPromise, Inference, InvalidInput, LimitExceeded};
+    !matches!(
+        error.kind(),
+        BelowPromise | Inference | InvalidInput | LimitExceeded
+    )
 }
 
 /// Encodes images of one size, each by itself if they can't be encoded together.

@@ -12,8 +12,8 @@ use super::input::{Input, Origin, Place};
 use super::members::Members;
 use super::{Done, IngestOptions, Ingested, Outcome};
 use crate::database::Database;
-use crate::error::{Error, ErrorKind, Result};
-use crate::record::{RecordHeader, RecordId};
+use crate::error::{ErrorKind, Result};
+use crate::record::RecordId;
 
 /// Files in which originals were found: for each the ids of the records that are made of it, by the name in the tar
 /// where it is one.
@@ -196,21 +196,4 @@ fn look(
     let bytes = input.read(limit).ok()?;
     let key = (bytes.len() as u64, *blake3::hash(&bytes).as_bytes());
     Some((origin, missing.remove(&key)?))
-}
-
-/// What is to be done to the image of a record again.
-pub(super) fn prepared_as(header: &RecordHeader) -> Result<Option<crate::image_io::Resize>> {
-    if header.preparation.is_empty() {
-        return Ok(None);
-    }
-    let resize = crate::database::parse_preparation(&header.preparation);
-    resize.map(Some).ok_or_else(|| {
-        Error::new(
-            ErrorKind::UnsupportedVersion,
-            format!(
-                "`{}` was prepared as `{}`, which this version doesn't know",
-                header.id, header.preparation
-            ),
-        )
-    })
 }

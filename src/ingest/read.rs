@@ -7,9 +7,10 @@ use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
 use super::input::{Input, Origin};
-use super::originals::prepared_as;
 use super::{IngestOptions, Outcome};
-use crate::database::{Database, Prepared, PutOptions, preparation, source_of};
+use crate::database::{
+    Below, Database, Prepared, Promise, PutOptions, preparation, prepared_as, source_of,
+};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image_io::read_image;
 use crate::record::{RecordHeader, RecordId, Source};
@@ -142,10 +143,10 @@ impl<'a> Reader<'a> {
             });
         }
         let image = read_image(&bytes, &name, &options.limits)?;
-        drop(bytes);
+        let file = options.promise.may_keep().then_some(bytes);
         Ok(Read::Ready(Box::new(Ready {
             id,
-            image: Prepared::of_file(image, Some(source), &options)?,
+            image: Prepared::of_file(image, (Some(source), file), &options)?,
             options,
             update,
             source_bytes: *source_bytes,
@@ -165,9 +166,26 @@ impl<'a> Reader<'a> {
         Ok(PutOptions {
             resize: prepared_as(&header)?,
             keep_position: header.exif.position.is_some(),
+            promise: self.promise_of(&header),
             tags: header.tags,
             ..self.options.put.clone()
         })
+    }
+
+    /// What was measured is measured again, and an original that is kept stays, however near the image comes back.
+    fn promise_of(&self, header: &RecordHeader) -> Promise {
+        let promise = self.options.put.promise;
+        if header.original {
+            return Promise {
+                min_psnr: Some(f64::INFINITY),
+                below: Below::KeepOriginal,
+                ..promise
+            };
+        }
+        Promise {
+            measure: promise.measure || header.measured.is_some(),
+            ..promise
+        }
     }
 
     /// In what the record of `header` differs from what would be stored of `source`.
@@ -208,6 +226,14 @@ impl<'a> Reader<'a> {
                 shown(&header.preparation),
                 shown(&prepared)
             ));
+        }
+        let promise = &options.promise;
+        match &header.measured {
+            None if promise.measures() => differences.push("not measured".to_owned()),
+            Some(measured) if !header.original => {
+                differences.extend(promise.broken_by(&measured.quality));
+            }
+            _ => {}
         }
         Ok((!differences.is_empty()).then(|| differences.join(", ")))
     }

@@ -15,21 +15,8 @@ pub use ssimulacra2::ssimulacra2;
 
 use crate::error::{Error, Result};
 use crate::pixels::Pixels;
+use crate::quality::Quality;
 use ssim::Scale;
-
-/// How near an image is to its original, by every metric there is; [`measure`] makes it.
-#[derive(Debug, Clone, Copy, PartialEq)]
-#[non_exhaustive]
-pub struct Quality {
-    /// [`psnr`] in dB; infinite for equal images.
-    pub psnr: f64,
-    /// [`ssim`], at most 1.
-    pub ssim: Option<f64>,
-    /// [`ms_ssim`], from 0 to 1.
-    pub ms_ssim: Option<f64>,
-    /// [`ssimulacra2`], at most 100.
-    pub ssimulacra2: Option<f64>,
-}
 
 /// Measures `other` against `original`. Where either has alpha, both are laid over white first, because colours under
 /// alpha can't be seen.

@@ -80,10 +80,14 @@ impl Encoded {
     /// Precision and provider as records keep them, such as `f32 cpu`, or `f32 cuda:0 after f16
     /// overflow`.
     pub fn computed(&self) -> String {
-        let retried = self.notes.iter().any(|note| note.contains("overflowed"));
-        let after = if retried { " after f16 overflow" } else { "" };
-        format!("{} {}{after}", self.precision, self.provider)
+        computed(self.precision, self.provider, &self.notes)
     }
+}
+
+fn computed(precision: Precision, provider: Provider, notes: &[String]) -> String {
+    let retried = notes.iter().any(|note| note.contains("overflowed"));
+    let after = if retried { " after f16 overflow" } else { "" };
+    format!("{precision} {provider}{after}")
 }
 
 /// Pixels, and what made them.
@@ -101,6 +105,13 @@ pub struct Decoded {
     pub tiling: Option<Tiling>,
     /// Why it wasn't the first choice of both, as sentences for people.
     pub notes: Vec<String>,
+}
+
+impl Decoded {
+    /// Precision and provider, such as `f32 cpu`, or `f32 cuda:0 after f16 overflow`.
+    pub fn computed(&self) -> String {
+        computed(self.precision, self.provider, &self.notes)
+    }
 }
 
 impl Hub {

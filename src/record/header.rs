@@ -3,13 +3,19 @@
 //! Invariant: `to_fields` and `from_fields` are inverse, and optional fields of later versions
 //! survive the round trip.
 
+mod raw;
+
+use raw::Raw;
+
 use super::coding::Coding;
 use super::id::RecordId;
+use super::measured;
 use super::tags::Tags;
 use crate::error::{Error, Result};
 use crate::exif::{Exif, Position};
 use crate::fields::{self, REQUIRED};
 use crate::latent::LatentShape;
+use crate::quality::Measured;
 use crate::tile::Tiling;
 
 /// The longest name of an encoder or a latent space, in bytes: both stand in the facts of every
@@ -88,6 +94,10 @@ pub struct RecordHeader {
     pub exif: Exif,
     /// What the user says of the image.
     pub tags: Tags,
+    /// How near the decoded image was to the one that went in, where that was measured.
+    pub measured: Option<Measured>,
+    /// Whether the file that the image came from is kept beside the latent.
+    pub original: bool,
     /// When the record was made, in milliseconds since 1970-01-01 UTC.
     pub created_ms: u64,
     /// Optional fields of a later version, kept as they are.
@@ -97,27 +107,30 @@ pub struct RecordHeader {
 mod tag {
     use super::REQUIRED;
 
-    pub(super) const ID: u16 = REQUIRED | 1;
-    pub(super) const IMAGE_SIZE: u16 = REQUIRED | 2;
-    pub(super) const LATENT_SHAPE: u16 = REQUIRED | 3;
-    pub(super) const LATENT_SPACE: u16 = REQUIRED | 4;
-    pub(super) const CODING: u16 = REQUIRED | 5;
-    pub(super) const ALPHA: u16 = REQUIRED | 6;
-    pub(super) const ENCODER_NAME: u16 = 1;
-    pub(super) const ENCODER_FINGERPRINT: u16 = 2;
-    pub(super) const COMPUTED: u16 = 3;
-    pub(super) const SOURCE_NAME: u16 = 4;
-    pub(super) const SOURCE_BYTES: u16 = 5;
-    pub(super) const SOURCE_BLAKE3: u16 = 6;
-    pub(super) const PREPARATION: u16 = 7;
-    pub(super) const CREATED_MS: u16 = 8;
-    pub(super) const SOURCE_FORMAT: u16 = 10;
-    pub(super) const TILING: u16 = 11;
-    pub(super) const TAKEN: u16 = 12;
-    pub(super) const CAMERA: u16 = 13;
-    pub(super) const ORIENTATION: u16 = 14;
-    pub(super) const POSITION: u16 = 15;
-    pub(super) const TAG: u16 = 16;
+    pub(in crate::record) const ID: u16 = REQUIRED | 1;
+    pub(in crate::record) const IMAGE_SIZE: u16 = REQUIRED | 2;
+    pub(in crate::record) const LATENT_SHAPE: u16 = REQUIRED | 3;
+    pub(in crate::record) const LATENT_SPACE: u16 = REQUIRED | 4;
+    pub(in crate::record) const CODING: u16 = REQUIRED | 5;
+    pub(in crate::record) const ALPHA: u16 = REQUIRED | 6;
+    pub(in crate::record) const ORIGINAL: u16 = REQUIRED | 7;
+    pub(in crate::record) const ENCODER_NAME: u16 = 1;
+    pub(in crate::record) const ENCODER_FINGERPRINT: u16 = 2;
+    pub(in crate::record) const COMPUTED: u16 = 3;
+    pub(in crate::record) const SOURCE_NAME: u16 = 4;
+    pub(in crate::record) const SOURCE_BYTES: u16 = 5;
+    pub(in crate::record) const SOURCE_BLAKE3: u16 = 6;
+    pub(in crate::record) const PREPARATION: u16 = 7;
+    pub(in crate::record) const CREATED_MS: u16 = 8;
+    pub(in crate::record) const SOURCE_FORMAT: u16 = 10;
+    pub(in crate::record) const TILING: u16 = 11;
+    pub(in crate::record) const TAKEN: u16 = 12;
+    pub(in crate::record) const CAMERA: u16 = 13;
+    pub(in crate::record) const ORIENTATION: u16 = 14;
+    pub(in crate::record) const POSITION: u16 = 15;
+    pub(in crate::record) const TAG: u16 = 16;
+    pub(in crate::record) const QUALITY: u16 = 17;
+    pub(in crate::record) const MEASURED_BY: u16 = 18;
 }
 
 impl RecordHeader {
@@ -137,6 +150,8 @@ impl RecordHeader {
             tiling: None,
             exif: Exif::default(),
             tags: Tags::default(),
+            measured: None,
+            original: false,
             created_ms: 0,
             unknown: Vec::new(),
         }
@@ -169,6 +184,9 @@ impl RecordHeader {
             return Err(Error::invalid(format!(
                 "there is no place at {latitude}, {longitude}"
             )));
+        }
+        if let Some(Measured { quality, .. }) = &self.measured {
+            measured::check(quality)?;
         }
         let encoder = self.encoder.as_ref().map(|e| ("encoder", &e.name));
         for (what, name) in [("latent space", &self.latent_space)]
@@ -230,6 +248,9 @@ impl RecordHeader {
         for (key, value) in self.tags.iter() {
             fields::push(out, tag::TAG, format!("{key}={value}").as_bytes());
         }
+        if let Some(Measured { decoder, .. }) = &self.measured {
+            push_text(out, tag::MEASURED_BY, decoder);
+        }
     }
 
     /// The fields that a listing shows without reading the record: at most 256 bytes.
@@ -263,6 +284,12 @@ impl RecordHeader {
         if self.alpha {
             fields::push(out, tag::ALPHA, &[]);
         }
+        if self.original {
+            fields::push(out, tag::ORIGINAL, &[]);
+        }
+        if let Some(Measured { quality, .. }) = &self.measured {
+            fields::push(out, tag::QUALITY, &measured::to_bytes(quality));
+        }
     }
 
     pub(crate) fn from_fields(bytes: &[u8]) -> Result<Self> {
@@ -290,143 +317,4 @@ pub(crate) fn check_name(what: &str, name: &str) -> Result<()> {
         "`{}` can't be the name of a {what}: 1 to {MAX_NAME_BYTES} letters, digits, '-', '_', '.' or '+'",
         name.escape_debug()
     )))
-}
-
-/// The fields as found, before it is known whether all that must be there is.
-#[derive(Default)]
-struct Raw {
-    id: Option<RecordId>,
-    size: Option<[u32; 2]>,
-    shape: Option<[u32; 3]>,
-    latent_space: Option<String>,
-    coding: Option<Coding>,
-    alpha: bool,
-    encoder_name: Option<String>,
-    fingerprint: Option<[u8; 32]>,
-    computed: String,
-    source_name: String,
-    source_bytes: Option<u64>,
-    source_blake3: Option<[u8; 32]>,
-    source_format: String,
-    preparation: String,
-    tiling: Option<[u32; 2]>,
-    exif: Exif,
-    tags: Tags,
-    created_ms: u64,
-    unknown: Vec<(u16, Vec<u8>)>,
-}
-
-impl Raw {
-    fn read(bytes: &[u8]) -> Result<Self> {
-        let mut raw = Self::default();
-        for field in fields::iter(bytes) {
-            let (tag, value) = field?;
-            raw.take(tag, value)?;
-        }
-        Ok(raw)
-    }
-
-    fn take(&mut self, tag: u16, value: &[u8]) -> Result<()> {
-        match tag {
-            tag::ID => {
-                let id = RecordId::new(fields::text("id", value)?);
-                let bad = |e| Error::corrupted("the id in the header is invalid").with_source(e);
-                self.id = Some(id.map_err(bad)?);
-            }
-            tag::IMAGE_SIZE => self.size = Some(fields::u32s("image size", value)?),
-            tag::LATENT_SHAPE => self.shape = Some(fields::u32s("latent shape", value)?),
-            tag::LATENT_SPACE => self.latent_space = Some(fields::text("latent space", value)?),
-            tag::CODING => {
-                let [coding] = fields::array("coding", value)?;
-                self.coding = Some(Coding::from_tag(coding)?);
-            }
-            tag::ALPHA => {
-                let [] = fields::array("alpha", value)?;
-                self.alpha = true;
-            }
-            tag::ENCODER_NAME => self.encoder_name = Some(fields::text("encoder", value)?),
-            tag::ENCODER_FINGERPRINT => {
-                self.fingerprint = Some(fields::array("fingerprint", value)?);
-            }
-            tag::COMPUTED => self.computed = fields::text("computed", value)?,
-            tag::SOURCE_NAME => self.source_name = fields::text("source name", value)?,
-            tag::SOURCE_BYTES => {
-                let bytes = fields::array("source size", value)?;
-                self.source_bytes = Some(u64::from_le_bytes(bytes));
-            }
-            tag::SOURCE_BLAKE3 => {
-                self.source_blake3 = Some(fields::array("source BLAKE3", value)?);
-            }
-            tag::PREPARATION => self.preparation = fields::text("preparation", value)?,
-            tag::CREATED_MS => {
-                self.created_ms = u64::from_le_bytes(fields::array("created", value)?);
-            }
-            tag::SOURCE_FORMAT => self.source_format = fields::text("source format", value)?,
-            tag::TILING => self.tiling = Some(fields::u32s("tiling", value)?),
-            tag::TAKEN => self.exif.taken = fields::text("date taken", value)?,
-            tag::CAMERA => self.exif.camera = fields::text("camera", value)?,
-            tag::ORIENTATION => [self.exif.orientation] = fields::array("orientation", value)?,
-            tag::POSITION => self.exif.position = Some(position(value)?),
-            tag::TAG => self.tags.read(&fields::text("tag", value)?)?,
-            _ if tag & REQUIRED != 0 => {
-                return Err(fields::unknown_required("the record's header", tag));
-            }
-            _ => self.unknown.push((tag, value.to_vec())),
-        }
-        Ok(())
-    }
-
-    fn into_header(self, id: Option<RecordId>) -> Result<RecordHeader> {
-        let missing = |name: &str| Error::corrupted(format!("the header has no field `{name}`"));
-        let [width, height] = self.size.ok_or_else(|| missing("image size"))?;
-        let [channels, rows, columns] = self.shape.ok_or_else(|| missing("latent shape"))?;
-        let encoder = self.encoder_name.map(|name| EncoderStamp {
-            name,
-            fingerprint: self.fingerprint,
-            computed: self.computed,
-        });
-        let source = self.source_bytes.map(|bytes| Source {
-            name: self.source_name,
-            format: self.source_format,
-            bytes,
-            blake3: self.source_blake3.unwrap_or_default(),
-        });
-        let header = RecordHeader {
-            id: self.id.or(id).ok_or_else(|| missing("id"))?,
-            width,
-            height,
-            shape: LatentShape {
-                channels,
-                height: rows,
-                width: columns,
-            },
-            latent_space: self.latent_space.ok_or_else(|| missing("latent space"))?,
-            coding: self.coding.ok_or_else(|| missing("coding"))?,
-            alpha: self.alpha,
-            encoder,
-            source,
-            preparation: self.preparation,
-            tiling: self.tiling.map(|[size, overlap]| Tiling { size, overlap }),
-            exif: self.exif,
-            tags: self.tags,
-            created_ms: self.created_ms,
-            unknown: self.unknown,
-        };
-        let contradiction = |e| Error::corrupted("the header contradicts itself").with_source(e);
-        header.check().map_err(contradiction)?;
-        Ok(header)
-    }
-}
-
-fn position(value: &[u8]) -> Result<Position> {
-    let bytes: [u8; 16] = fields::array("position", value)?;
-    let [latitude, longitude] = [0, 8].map(|at| {
-        let mut degrees = [0; 8];
-        degrees.copy_from_slice(&bytes[at..at + 8]);
-        f64::from_le_bytes(degrees)
-    });
-    Ok(Position {
-        latitude,
-        longitude,
-    })
 }

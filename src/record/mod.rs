@@ -7,6 +7,7 @@
 mod coding;
 mod header;
 mod id;
+mod measured;
 mod tags;
 
 use twox_hash::XxHash3_64;
@@ -35,6 +36,8 @@ pub struct Record {
     pub latent: Latent,
     /// The alpha of the image, a byte a pixel, rows from the top; there if and only if `header.alpha` says so.
     pub alpha: Option<Vec<u8>>,
+    /// The bytes of the file that the image came from; there if and only if `header.original` says so.
+    pub original: Option<Vec<u8>>,
 }
 
 impl std::fmt::Debug for Record {
@@ -56,6 +59,10 @@ impl Record {
             let alpha = coding::alpha::compress(alpha, self.header.width as usize)?;
             payload.extend_from_slice(&alpha);
             payload.extend_from_slice(&coding::length(alpha.len())?);
+        }
+        if let Some(original) = &self.original {
+            payload.extend_from_slice(original);
+            payload.extend_from_slice(&(original.len() as u64).to_le_bytes());
         }
         let mut out = Vec::with_capacity(PREFIX + header.len() + payload.len() + CHECKSUM_BYTES);
         out.extend_from_slice(&MAGIC);
@@ -95,6 +102,14 @@ impl Record {
                 bytes(found)
             ));
         }
+        let said = header.source.as_ref().filter(|_| header.original);
+        let said = said.map_or(0, |source| source.bytes);
+        let found = self.original.as_ref().map_or(0, Vec::len) as u64;
+        if header.original != self.original.is_some() || said != found {
+            return wrong(format!(
+                "{said} bytes of an original, and there are {found}"
+            ));
+        }
         Ok(())
     }
 
@@ -115,6 +130,12 @@ impl Record {
 
     fn of_parts((header, payload): (&[u8], &[u8])) -> Result<Self> {
         let header = RecordHeader::from_fields(header)?;
+        let (payload, original) = if header.original {
+            let (rest, original) = split_original(payload)?;
+            (rest, Some(original.to_vec()))
+        } else {
+            (payload, None)
+        };
         let (payload, alpha) = match header.alpha_len() {
             Some(length) => {
                 let (latent, alpha) = split_alpha(payload)?;
@@ -131,8 +152,18 @@ impl Record {
             header,
             latent,
             alpha,
+            original,
         })
     }
+}
+
+/// What comes before the original in a payload, and the original, whose length comes last.
+fn split_original(payload: &[u8]) -> Result<(&[u8], &[u8])> {
+    let damaged = || Error::corrupted("the record's original is longer than its payload");
+    let (rest, length) = payload.split_last_chunk().ok_or_else(damaged)?;
+    let length = usize::try_from(u64::from_le_bytes(*length)).map_err(|_| damaged())?;
+    let before = rest.len().checked_sub(length).ok_or_else(damaged)?;
+    Ok(rest.split_at(before))
 }
 
 /// The payload of a latent, and that of the alpha behind it, whose length comes last.

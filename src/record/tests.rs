@@ -6,6 +6,7 @@ use super::*;
 use crate::exif::{Exif, Position};
 use crate::fields::{self, REQUIRED};
 use crate::latent::LatentShape;
+use crate::quality::{Measured, Quality};
 use crate::tile::Tiling;
 
 fn record() -> Record {
@@ -32,7 +33,7 @@ fn record() -> Record {
             source: Some(Source {
                 name: "b.png".into(),
                 format: "png".into(),
-                bytes: 1234,
+                bytes: ORIGINAL.len() as u64,
                 blake3: [9; 32],
             }),
             preparation: "resize=23x9".into(),
@@ -50,13 +51,25 @@ fn record() -> Record {
                 }),
             },
             tags: tags(),
+            measured: Some(Measured {
+                quality: Quality {
+                    ssim: Some(0.912_345_678),
+                    ssimulacra2: Some(-3.25),
+                    ..Quality::of_psnr(27.123_456_789)
+                },
+                decoder: "tiny".into(),
+            }),
+            original: true,
             created_ms: 1_800_000_000_000,
             unknown: vec![],
         },
         latent: Latent::new(shape, values.collect()).unwrap(),
         alpha: Some((0..23 * 9).map(|at| at as u8).collect()),
+        original: Some(ORIGINAL.to_vec()),
     }
 }
+
+const ORIGINAL: &[u8] = b"not the bytes of a picture, but as good";
 
 fn tags() -> Tags {
     let mut tags = Tags::default();
@@ -87,13 +100,19 @@ fn a_record_comes_back_as_it_was() {
         Record::from_bytes(&record.to_bytes().unwrap()).unwrap(),
         record
     );
+    // Nothing but the original, then nothing at all.
+    record.header.alpha = false;
+    record.alpha = None;
+    let bytes = record.to_bytes().unwrap();
+    assert_eq!(Record::from_bytes(&bytes).unwrap(), record);
+    record.header.original = false;
+    record.original = None;
+    record.header.measured = None;
     record.header.encoder = None;
     record.header.source = None;
     record.header.tiling = None;
     record.header.exif = Exif::default();
     record.header.tags = Tags::default();
-    record.header.alpha = false;
-    record.alpha = None;
     record.header.preparation.clear();
     assert_eq!(
         Record::from_bytes(&record.to_bytes().unwrap()).unwrap(),
@@ -178,7 +197,7 @@ fn facts_of_the_longest_names_fit_a_listing() {
     assert_eq!((back.width, back.height, back.shape), (23, 9, header.shape));
     assert_eq!(back.latent_space, header.latent_space);
     assert_eq!(back.encoder.unwrap().fingerprint, Some([7; 32]));
-    assert_eq!(back.source.unwrap().bytes, 1234);
+    assert_eq!(back.source.unwrap().bytes, ORIGINAL.len() as u64);
 }
 
 #[test]
@@ -191,4 +210,65 @@ fn names_that_a_listing_cannot_show_are_refused() {
             ErrorKind::InvalidInput
         );
     }
+}
+
+#[test]
+fn an_original_must_be_the_source_that_the_header_tells_of() {
+    for change in [
+        (|record| record.header.original = false) as fn(&mut Record),
+        |record| record.original = None,
+        |record| record.original = Some(vec![0; 3]),
+        |record| record.header.source = None,
+    ] {
+        let mut record = record();
+        change(&mut record);
+        let error = record.to_bytes().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        assert!(error.to_string().contains("original"), "{error}");
+    }
+}
+
+#[test]
+fn an_original_that_is_said_to_be_longer_than_the_record_is_damage() {
+    let record = record();
+    let bytes = record.to_bytes().unwrap();
+    let (header, payload) = split(&bytes, Checksum::Compare).unwrap();
+    for length in [payload.len() as u64 - 7, u64::MAX] {
+        let mut payload = payload.to_vec();
+        let at = payload.len() - 8;
+        payload[at..].copy_from_slice(&length.to_le_bytes());
+        let error = Record::of_parts((header, &payload)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupted);
+    }
+}
+
+#[test]
+fn facts_tell_the_quality_and_that_there_is_an_original() {
+    let header = record().header;
+    let facts = header.to_facts();
+    assert!(facts.len() <= 256);
+    let listed = RecordHeader::from_facts(header.id.clone(), &facts).unwrap();
+    assert!(listed.original && listed.alpha);
+    let quality = |header: &RecordHeader| header.measured.as_ref().unwrap().quality;
+    assert_eq!(quality(&listed), quality(&header));
+}
+
+#[test]
+fn a_quality_that_no_image_has_is_refused_and_infinity_is_kept() {
+    let mut record = record();
+    let mut quality = |quality| {
+        if let Some(measured) = &mut record.header.measured {
+            measured.quality = quality;
+        }
+        record.to_bytes()
+    };
+    let exact = quality(Quality::of_psnr(f64::INFINITY)).unwrap();
+    let back = RecordHeader::from_bytes(&exact).unwrap().measured.unwrap();
+    assert_eq!(back.quality, Quality::of_psnr(f64::INFINITY));
+    assert!(quality(Quality::of_psnr(f64::NAN)).is_err());
+    let impossible = Quality {
+        ssim: Some(f64::INFINITY),
+        ..Quality::of_psnr(30.0)
+    };
+    assert!(quality(impossible).is_err());
 }

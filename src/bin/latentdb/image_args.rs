@@ -1,6 +1,6 @@
 //! The arguments of every command that encodes images.
 
-use latentdb::{Error, ErrorKind, Limits, PutOptions, Resize, Tags};
+use latentdb::{Below, Error, ErrorKind, Limits, Promise, PutOptions, Resize, Tags};
 
 use crate::report::Failure;
 
@@ -21,6 +21,61 @@ pub(crate) struct ImageArgs {
     keep_gps: bool,
     #[command(flatten)]
     limits: LimitArgs,
+}
+
+/// How near images must come back.
+#[derive(Debug, clap::Args)]
+pub(crate) struct PromiseArgs {
+    /// Decode what is stored, and record how near it comes: PSNR, SSIM, MS-SSIM, SSIMULACRA2
+    #[arg(long)]
+    measure: bool,
+    /// Accept images that come back at this PSNR or better
+    #[arg(long, value_name = "DB", value_parser = parse_psnr)]
+    min_psnr: Option<f64>,
+    /// Accept images that come back at this SSIM or better; those under 11 pixels a side have none
+    #[arg(long, value_name = "X", value_parser = parse_ssim)]
+    min_ssim: Option<f64>,
+    /// What happens to others: reject them, or keep the original file beside the latent
+    #[arg(long, value_name = "WHAT", default_value = "reject")]
+    below: BelowArg,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum BelowArg {
+    Reject,
+    KeepOriginal,
+}
+
+impl PromiseArgs {
+    /// What the arguments ask for.
+    pub(crate) fn promise(&self) -> Result<Promise, Failure> {
+        let below = match self.below {
+            BelowArg::Reject => Below::Reject,
+            BelowArg::KeepOriginal => Below::KeepOriginal,
+        };
+        if below == Below::KeepOriginal && self.min_psnr.is_none() && self.min_ssim.is_none() {
+            let what = "--below keep-original needs --min-psnr or --min-ssim to say what is below";
+            return Err(Failure::Usage(what.to_owned()));
+        }
+        Ok(Promise {
+            measure: self.measure,
+            min_psnr: self.min_psnr,
+            min_ssim: self.min_ssim,
+            below,
+        })
+    }
+}
+
+fn parse_psnr(text: &str) -> Result<f64, String> {
+    let psnr = text.parse().ok();
+    let psnr = psnr.filter(|psnr: &f64| psnr.is_finite() && *psnr >= 0.0);
+    psnr.ok_or_else(|| "a PSNR is a number of dB, such as 28".to_owned())
+}
+
+fn parse_ssim(text: &str) -> Result<f64, String> {
+    let ssim = text.parse().ok();
+    let ssim = ssim.filter(|ssim: &f64| (-1.0..=1.0).contains(ssim));
+    ssim.ok_or_else(|| "an SSIM is a number up to 1, such as 0.9".to_owned())
 }
 
 /// What an image file may cost to read.
@@ -45,7 +100,7 @@ impl LimitArgs {
 
 impl ImageArgs {
     /// What the arguments ask for.
-    pub(crate) fn options(&self, replace: bool, tags: Tags) -> PutOptions {
+    pub(crate) fn options(&self, replace: bool, tags: Tags, promise: Promise) -> PutOptions {
         PutOptions {
             encoder: self.encoder.clone(),
             replace,
@@ -57,6 +112,7 @@ impl ImageArgs {
             limits: self.limits.limits(),
             tags,
             keep_position: self.keep_gps,
+            promise,
         }
     }
 }

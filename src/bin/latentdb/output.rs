@@ -8,7 +8,7 @@ use std::io::{BufWriter, ErrorKind as Io, IsTerminal, Write};
 use std::path::Path;
 
 use latentdb::backend::{Affected, Finding, Verification};
-use latentdb::{Error, ErrorKind, RecordHeader};
+use latentdb::{Error, ErrorKind, Quality, RecordHeader};
 use serde_json::{Value, json};
 
 use crate::report::Failure;
@@ -141,6 +141,30 @@ pub(crate) fn rounded(value: f64, digits: i32) -> Value {
     json!((value * scale).round() / scale)
 }
 
+/// A quality in a few words.
+pub(crate) fn quality(quality: &Quality) -> String {
+    let mut parts = vec![format!("PSNR {:.2} dB", quality.psnr)];
+    for (name, metric, digits) in [
+        ("SSIM", quality.ssim, 4),
+        ("MS-SSIM", quality.ms_ssim, 4),
+        ("SSIMULACRA2", quality.ssimulacra2, 1),
+    ] {
+        parts.extend(metric.map(|value| format!("{name} {value:.digits$}")));
+    }
+    parts.join(", ")
+}
+
+/// A quality as JSON, which has no infinity: `psnr` is null of an image that is equal to its original.
+pub(crate) fn quality_json(quality: &Quality) -> Value {
+    json!({
+        "psnr": Some(quality.psnr).filter(|psnr| psnr.is_finite()),
+        "ssim": quality.ssim,
+        "ms_ssim": quality.ms_ssim,
+        "ssimulacra2": quality.ssimulacra2,
+        "identical": quality.psnr.is_infinite(),
+    })
+}
+
 /// What was found wrong, as JSON.
 pub(crate) fn finding_json(finding: &Finding) -> Value {
     let affected = |affected: &Affected| {
@@ -215,6 +239,8 @@ pub(crate) fn header_json(header: &RecordHeader, stored_bytes: u64, bits_per_pix
         "bytes_stored": stored_bytes,
         "bits_per_pixel": rounded(bits_per_pixel, 4),
         "source_bytes": header.source.as_ref().map(|s| s.bytes),
+        "original": header.original,
+        "quality": header.measured.as_ref().map(|measured| quality_json(&measured.quality)),
     })
 }
 

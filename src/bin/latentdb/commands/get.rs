@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use clap::ValueHint;
 use latentdb::{
-    Database, DecodeOptions, Decoded, Error, ImageExport, ImageFormat, LatentFormat, RecordId,
+    Database, DecodeOptions, Error, Image, ImageExport, ImageFormat, LatentFormat, RecordId,
     WriteOptions, write_image, write_latent,
 };
 
@@ -92,6 +92,7 @@ impl Get {
             decoder: self.decoder.clone(),
             steps: self.steps,
             seed: self.seed.clone(),
+            ..DecodeOptions::default()
         })
     }
 
@@ -177,17 +178,15 @@ fn decode(
     options: &DecodeOptions,
     database: &Database,
     id: &RecordId,
-) -> latentdb::Result<Decoded> {
+) -> latentdb::Result<Image> {
     let record = database.store().get(id)?;
     let decoded = database.decode(&record, options)?;
     for note in &decoded.notes {
         eprintln!("note: {note}");
     }
-    context.say(|| {
-        format!(
-            "decoded `{id}` by {} in {} {}",
-            decoded.decoder, decoded.precision, decoded.provider
-        )
+    context.say(|| match &decoded.decoder {
+        Some(name) => format!("decoded `{id}` by {name} in {}", decoded.computed),
+        None => format!("read the original of `{id}`, which is kept beside its latent"),
     });
     Ok(decoded)
 }

@@ -11,9 +11,9 @@ use crate::report::Failure;
 /// Show what is known of a record
 ///
 /// With --json one object: the keys of `ls --json`, and latent_bytes (raw f16), rgb_bytes (raw
-/// RGB), ratio_to_rgb, ratio_to_source, source (name, format, bytes, blake3), preparation, tiling
-/// (size, overlap), exif (taken, camera, orientation, position), tags, computed, created
-/// (milliseconds since 1970 UTC).
+/// RGB), ratio_to_rgb, ratio_to_source, source (name, format, bytes, blake3), the decoder that
+/// quality was measured with, preparation, tiling (size, overlap), exif (taken, camera, orientation,
+/// position), tags, computed, created (milliseconds since 1970 UTC).
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  latentdb info cat\n  latentdb info cat --json | jq .bits_per_pixel"
@@ -55,6 +55,9 @@ fn to_json(entry: &Entry) -> Value {
         "bytes": s.bytes,
         "blake3": output::hex(&s.blake3),
     })));
+    if let Some(measured) = &header.measured {
+        value["quality"]["decoder"] = json!(measured.decoder);
+    }
     value["preparation"] = json!(header.preparation);
     value["tiling"] = json!(header.tiling.map(|tiling| json!({
         "size": tiling.size,
@@ -140,6 +143,14 @@ fn to_text(entry: &Entry) -> String {
             ),
         ));
         lines.push(("blake3", output::hex(&source.blake3)));
+    }
+    if header.original {
+        let what = "kept beside the latent: get gives it back unless a decoder is named";
+        lines.push(("original", what.to_owned()));
+    }
+    if let Some(measured) = &header.measured {
+        let quality = output::quality(&measured.quality);
+        lines.push(("quality", format!("{quality}, by `{}`", measured.decoder)));
     }
     if !header.preparation.is_empty() {
         lines.push(("prepared", header.preparation.clone()));

@@ -6,7 +6,7 @@ use clap::ValueHint;
 use latentdb::{Database, Error, ErrorKind, IdTemplate, IngestOptions, Inputs, Shard};
 
 use crate::context::Context;
-use crate::image_args::{ImageArgs, TagArgs};
+use crate::image_args::{ImageArgs, PromiseArgs, TagArgs};
 use crate::images_told::{ReportArgs, told};
 use crate::report::Failure;
 
@@ -28,6 +28,7 @@ Examples:
   latentdb ingest 'photos/**/*.jpg' --id stem --tag album=2026
   find /data -name '*.png' -size +10k | latentdb ingest - --root /data
   latentdb ingest shard-{000..099}.tar --encoder sd --batch 16
+  latentdb ingest photos/ --min-psnr 26 --below keep-original
   latentdb ingest photos/ --failures failed.jsonl && latentdb ingest - < failed.jsonl
   latentdb --db part-$SLURM_ARRAY_TASK_ID ingest photos/ --shard $SLURM_ARRAY_TASK_ID/8")]
 pub(crate) struct Ingest {
@@ -48,6 +49,8 @@ pub(crate) struct Ingest {
     shard: Option<Shard>,
     #[command(flatten)]
     image: ImageArgs,
+    #[command(flatten)]
+    promise: PromiseArgs,
     #[command(flatten)]
     tags: TagArgs,
     #[command(flatten)]
@@ -80,7 +83,7 @@ fn parse_shard(text: &str) -> Result<Shard, String> {
 
 pub(crate) fn run(context: &Context, command: &Ingest) -> Result<(), Failure> {
     let options = IngestOptions {
-        put: command.image.options(false, command.tags.tags()?),
+        put: (command.image).options(false, command.tags.tags()?, command.promise.promise()?),
         id: command.id.clone(),
         update: command.update,
         dry_run: command.run.dry_run,

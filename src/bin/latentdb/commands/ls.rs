@@ -13,7 +13,8 @@ use crate::report::Failure;
 ///
 /// One id a line, in bytewise order, without a header and without a limit. With --json one object
 /// a line: id, width, height, alpha, latent_shape, latent_space, encoder, fingerprint, coding,
-/// bytes_stored, bits_per_pixel, source_bytes.
+/// bytes_stored, bits_per_pixel, source_bytes, original (whether its file is kept beside the latent),
+/// quality (null, or psnr, ssim, ms_ssim, ssimulacra2, identical).
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  latentdb ls\n  latentdb ls photos/2026/ --json | head -1\n  latentdb ls --encoder 5a7e48d47891\n  latentdb ls --where album=pets --where 'exif.taken=2026-11-*'"

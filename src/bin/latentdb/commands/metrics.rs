@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueHint;
 use latentdb::{ErrorKind, Pixels, Quality, measure, read_image};
-use serde_json::json;
 
 use crate::context::file_name;
 use crate::image_args::{LimitArgs, with_limit_hint};
@@ -45,7 +44,7 @@ pub(crate) fn run(command: &Metrics) -> Result<(), Failure> {
         _ => error,
     })?;
     if command.json {
-        return output::line(&to_json(&quality).to_string());
+        return output::line(&output::quality_json(&quality).to_string());
     }
     output::line(&to_text(&quality))
 }
@@ -62,17 +61,6 @@ fn read(file: &Path, limits: &LimitArgs) -> Result<Pixels, Failure> {
         eprintln!("note: {name} has alpha: it was laid over white");
     }
     Ok(image.pixels)
-}
-
-/// JSON has no infinity: the PSNR of equal images becomes null.
-fn to_json(quality: &Quality) -> serde_json::Value {
-    json!({
-        "psnr": quality.psnr,
-        "ssim": quality.ssim,
-        "ms_ssim": quality.ms_ssim,
-        "ssimulacra2": quality.ssimulacra2,
-        "identical": quality.psnr.is_infinite(),
-    })
 }
 
 fn to_text(quality: &Quality) -> String {

@@ -4,13 +4,11 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clap::ValueHint;
-use latentdb::{
-    Error, ErrorKind, LatentImport, RecordId, Stored, read_image, read_latent, source_of,
-};
+use latentdb::{Error, ErrorKind, LatentImport, RecordId, Stored, read_image, read_latent};
 
 use crate::args::parse_id;
 use crate::context::{Context, file_name};
-use crate::image_args::{ImageArgs, TagArgs, parse_size, with_limit_hint};
+use crate::image_args::{ImageArgs, PromiseArgs, TagArgs, parse_size, with_limit_hint};
 use crate::output;
 use crate::progress::with_spinner;
 use crate::report::Failure;
@@ -25,6 +23,7 @@ Examples:
   latentdb put cat cat.jpg
   latentdb put cat cat.jpg --replace --resize 512x512 --center-crop
   latentdb put cat cat.jpg --tag album=pets --tag stars=5
+  latentdb put cat cat.jpg --min-psnr 28 --below keep-original
   curl -s https://example.org/cat.jpg | latentdb put cat -
   latentdb put cat --latent cat.safetensors
   latentdb put cat --latent cat.npy --latent-space sd-v1 --size 768x512")]
@@ -41,9 +40,11 @@ pub(crate) struct Put {
     #[command(flatten)]
     image: ImageArgs,
     #[command(flatten)]
+    promise: PromiseArgs,
+    #[command(flatten)]
     tags: TagArgs,
     /// Store this latent (.safetensors, .npy or .npz) instead of an image; needs no model
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["file", "encoder", "resize", "keep_gps"])]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["file", "encoder", "resize", "keep_gps", "measure", "min_psnr", "min_ssim"])]
     latent: Option<PathBuf>,
     /// The latent space of --latent, where the file doesn't say: sd-v1, sdxl, tiny-1, ...
     #[arg(long, value_name = "NAME", requires = "latent")]
@@ -69,7 +70,7 @@ pub(crate) fn run(context: &Context, command: &Put) -> Result<(), Failure> {
     context.say(|| {
         let made = header.encoder.as_ref();
         format!(
-            "stored `{}`: {}x{}, {} ({:.3} bits per pixel){}",
+            "stored `{}`: {}x{}, {} ({:.3} bits per pixel){}{}",
             header.id,
             header.width,
             header.height,
@@ -77,13 +78,19 @@ pub(crate) fn run(context: &Context, command: &Put) -> Result<(), Failure> {
             stored.entry.bits_per_pixel(),
             made.map(|e| format!(", encoded by {e} in {}", e.computed))
                 .unwrap_or_default(),
+            header
+                .measured
+                .as_ref()
+                .map(|measured| format!(", measured {}", output::quality(&measured.quality)))
+                .unwrap_or_default(),
         )
     });
     Ok(())
 }
 
 fn put_image(context: &Context, command: &Put, file: &Path) -> Result<Stored, Failure> {
-    let options = command.image.options(command.replace, command.tags.tags()?);
+    let promise = command.promise.promise()?;
+    let options = (command.image).options(command.replace, command.tags.tags()?, promise);
     let (bytes, name) = if file == Path::new("-") {
         (read_stdin()?, "stdin".to_owned())
     } else {
@@ -98,12 +105,7 @@ fn put_image(context: &Context, command: &Put, file: &Path) -> Result<Stored, Fa
     context.hub.runtime()?;
     let database = context.open_or_create()?;
     let stored = with_spinner("encoding", || {
-        database.put_read(
-            command.id.as_str(),
-            image,
-            Some(source_of(&bytes, &name)),
-            &options,
-        )
+        database.put_read(command.id.as_str(), image, (&bytes, &name), &options)
     })?;
     Ok(stored)
 }

@@ -1,5 +1,6 @@
 //! `latentdb stats`: what the store holds in all.
 
+use latentdb::{Bin, Qualities};
 use serde_json::json;
 
 use crate::context::Context;
@@ -9,8 +10,12 @@ use crate::report::Failure;
 
 /// Show what the store holds in all
 ///
+/// Of images that were measured when they were stored (put and ingest --measure) it shows how near they
+/// come back, and how many come back how near.
+///
 /// With --json one object: records, pixels, rgb_bytes, latent_bytes, source_bytes, stored_bytes,
-/// disk_bytes, encoders, latent_spaces, path.
+/// disk_bytes, encoders, latent_spaces, originals, quality (psnr, ssim, ms_ssim, ssimulacra2: each null,
+/// or records, infinite, mean, deviation, min, p5, median, p95, max, bins), path.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  latentdb stats")]
 pub(crate) struct Stats {
@@ -58,5 +63,85 @@ pub(crate) fn run(context: &Context, command: &Stats) -> Result<(), Failure> {
     for (name, count) in &stats.latent_spaces {
         output::line(&format!("space    {name}: {count}"))?;
     }
+    if stats.originals > 0 {
+        output::line(&format!("originals {}", stats.originals))?;
+    }
+    quality(&stats.quality)
+}
+
+/// How near images came back: a line a metric, and how many came back at which PSNR.
+fn quality(quality: &Qualities) -> Result<(), Failure> {
+    for (name, metric, digits) in [
+        ("PSNR", &quality.psnr, 2),
+        ("SSIM", &quality.ssim, 4),
+        ("MS-SSIM", &quality.ms_ssim, 4),
+        ("SSIMULACRA2", &quality.ssimulacra2, 1),
+    ] {
+        let Some(all) = metric else { continue };
+        output::line(&format!(
+            "{name:<12} mean {:.digits$}, from {:.digits$} to {:.digits$}; median {:.digits$}, 5 % below {:.digits$}; {}",
+            all.mean,
+            all.min,
+            all.max,
+            all.median,
+            all.p5,
+            output::count(all.records, "image"),
+        ))?;
+    }
+    let Some(psnr) = &quality.psnr else {
+        return Ok(());
+    };
+    let most = psnr.bins.iter().map(|bin| bin.records).max().unwrap_or(1);
+    for bin in &psnr.bins {
+        let bar = bar(bin.records, most);
+        let line = format!("{:>7} dB {bar:<BAR$} {}", edge(bin), bin.records);
+        output::line(line.trim_end())?;
+    }
+    if psnr.infinite > 0 {
+        output::line(&format!("  equal    {}", psnr.infinite))?;
+    }
     Ok(())
+}
+
+/// Characters of the longest bar.
+const BAR: usize = 40;
+
+/// A bar of blocks, in eighths of one.
+fn bar(records: u64, most: u64) -> String {
+    const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
+    let eighths = (8.0 * BAR as f64 * records as f64 / most.max(1) as f64).round() as usize;
+    // What is there is seen.
+    let eighths = eighths.max(usize::from(records > 0));
+    format!("{}{}", "█".repeat(eighths / 8), EIGHTHS[eighths % 8])
+}
+
+/// Where a bin begins, with as many digits as tell it from the next.
+fn edge(bin: &Bin) -> String {
+    let digits = (-(bin.to - bin.from).log10().floor()).clamp(0.0, 6.0) as usize;
+    format!("{:.digits$}", bin.from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bars_are_as_long_as_their_share_and_never_vanish() {
+        assert_eq!(bar(0, 10), "");
+        assert_eq!(bar(10, 10), "█".repeat(BAR));
+        assert_eq!(bar(5, 10), "█".repeat(BAR / 2));
+        assert_eq!(bar(1, 1_000_000), "▏");
+    }
+
+    #[test]
+    fn edges_have_the_digits_that_tell_bins_apart() {
+        let bin = |from, to| Bin {
+            from,
+            to,
+            records: 0,
+        };
+        assert_eq!(edge(&bin(20.0, 22.0)), "20");
+        assert_eq!(edge(&bin(20.2, 20.4)), "20.2");
+        assert_eq!(edge(&bin(20.0, 30.0)), "20");
+    }
 }
