@@ -23,7 +23,7 @@ fn main() -> latentdb::Result<()> {
 
     // And out, at exactly the same size.
     let decoded = db.get("made/sunset", None)?;
-    println!("got {:?} from `{}`", decoded.pixels, decoded.decoder);
+    println!("got {:?}, computed in {}", decoded.pixels, decoded.computed);
     println!("PSNR {:.1} dB", psnr(&sunset, &decoded.pixels)?);
 
     // Latents go in and out as they are; no model is needed.
