@@ -195,6 +195,55 @@ fn a_plain_file_of_the_unet_is_known_by_its_table_of_times() {
 }
 
 #[test]
+fn what_the_unet_lacks_has_too_much_or_does_otherwise_is_refused_by_its_name() {
+    let model = tempfile::tempdir().unwrap();
+    let (config, weights) = (
+        model.path().join("config.json"),
+        model.path().join("diffusion_pytorch_model.safetensors"),
+    );
+    let original = std::fs::read_to_string(folder().join("model/config.json")).unwrap();
+    let models = ModelsFolder::new(model.path().join("models"));
+    let refusal = || {
+        let error = models.import(model.path(), &ImportOptions::default());
+        format!("{:#}", error.unwrap_err())
+    };
+    rewritten(&weights, |name| Some(name.to_owned()));
+    for (key, from, to) in [
+        ("decoder_add_attention", "false", "true"),
+        ("decoder_norm_eps", "1e-05", "1e-06"),
+        (
+            "decoder_time_embedding_type",
+            "\"learned\"",
+            "\"positional\"",
+        ),
+        ("decoder_num_train_timesteps", "1024", "1000"),
+        ("scaling_factor", "0.18215", "0.13025"),
+        ("encoder_act_fn", "\"silu\"", "\"relu\""),
+    ] {
+        let changed = original.replace(&format!("\"{key}\": {from}"), &format!("\"{key}\": {to}"));
+        assert_ne!(changed, original, "{key}");
+        std::fs::write(&config, changed).unwrap();
+        assert!(refusal().contains(key), "{key}: {}", refusal());
+    }
+    std::fs::write(&config, &original).unwrap();
+    let lacking = "decoder_unet.mid_block.resnets.1.time_emb_proj.bias";
+    rewritten(&weights, |name| (name != lacking).then(|| name.to_owned()));
+    assert!(refusal().contains(lacking), "{}", refusal());
+    rewritten(&weights, |name| {
+        Some(name.replace(
+            "up_blocks.0.resnets.2.conv_shortcut",
+            "up_blocks.0.resnets.2.shortcut",
+        ))
+    });
+    assert!(refusal().contains("conv_shortcut"), "{}", refusal());
+    rewritten(&weights, |name| {
+        Some(name.replace("quant_conv", "post_quant_conv"))
+    });
+    assert!(refusal().contains("quant_conv"), "{}", refusal());
+    assert!(!models.path().exists() || crate::fs::names(models.path()).unwrap().is_empty());
+}
+
+#[test]
 fn openais_own_files_are_told_what_turns_them() {
     let files = tempfile::tempdir().unwrap();
     let models = ModelsFolder::new(files.path().join("models"));
