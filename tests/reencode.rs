@@ -6,7 +6,7 @@ mod support;
 use std::path::Path;
 
 use support::folders::{lines, pictures, tar, told};
-use support::{Run, Sandbox};
+use support::{Run, Sandbox, decoded};
 
 /// A sandbox with the small model `sd`, and records that `tiny` made: of files, of a resized file and of two with the
 /// same bytes.
@@ -114,6 +114,41 @@ fn originals_are_found_in_tars_and_by_prefix() {
     let mut done = told(&reencode(&sandbox, &["--from", "shard.tar"]).succeeds());
     done.sort();
     assert_eq!(done, ["a.png updated", "c.png updated", "small updated"]);
+}
+
+#[test]
+fn a_record_that_keeps_its_original_needs_no_file_and_what_was_measured_is_measured_again() {
+    let sandbox = with_records();
+    let put = ["put", "a.png", "in/a.png", "--replace", "--measure"];
+    run(&sandbox, &put).succeeds();
+    let keep = ["--min-psnr", "90", "--below", "keep-original"];
+    run(
+        &sandbox,
+        &[&["put", "kept", "in/b.png"], &keep[..]].concat(),
+    )
+    .succeeds();
+    let file = sandbox.read("in/b.png");
+    std::fs::remove_file(sandbox.path("in/b.png")).unwrap();
+    let mut done = told(&reencode(&sandbox, &[]));
+    done.sort();
+    let expected = [
+        "a.png updated",
+        "b.png missing",
+        "c.png updated",
+        "kept updated",
+        "small missing",
+    ];
+    assert_eq!(done, expected);
+    let info = |id: &str| run(&sandbox, &["info", id, "--json"]).succeeds().json();
+    assert_eq!(
+        (&info("kept")["encoder"], &info("kept")["original"]),
+        (&"sd".into(), &true.into())
+    );
+    assert_eq!(info("a.png")["quality"]["decoder"], "sd");
+    assert_eq!(info("kept")["quality"]["decoder"], "sd");
+    assert!(info("c.png")["quality"].is_null());
+    let back = run(&sandbox, &["get", "kept"]).succeeds();
+    assert!(decoded(&back.stdout).as_rgb() == decoded(&file).as_rgb());
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::RecordId;
+use crate::store::Store;
 
 /// One image that may come into a store.
 #[derive(Debug)]
@@ -26,6 +27,8 @@ pub(super) enum Place {
         name: String,
         bytes: Vec<u8>,
     },
+    /// What the record with the input's id keeps of its image, a file of this name.
+    Kept(String),
 }
 
 impl Input {
@@ -34,6 +37,7 @@ impl Input {
         let (path, member) = match &self.place {
             Place::File(path) => (path, None),
             Place::Member { archive, name, .. } => (archive, Some(name.clone())),
+            Place::Kept(name) => (&PathBuf::from(name), None),
         };
         Origin {
             path: path.clone(),
@@ -41,9 +45,19 @@ impl Input {
         }
     }
 
-    /// The bytes of the file, if they are at most `limit`.
-    pub(super) fn read(&mut self, limit: u64) -> Result<Vec<u8>> {
+    /// The bytes of the file, if they are at most `limit`; `store` is that of the records.
+    pub(super) fn read(&mut self, store: &Store, limit: u64) -> Result<Vec<u8>> {
         match &mut self.place {
+            Place::Kept(name) => {
+                let gone = || {
+                    Error::new(
+                        ErrorKind::NotFound,
+                        format!("`{name}` is not kept any more"),
+                    )
+                };
+                let record = store.get(self.id.as_ref().ok_or_else(gone)?)?;
+                record.original.ok_or_else(gone)
+            }
             Place::Member { bytes, .. } => Ok(std::mem::take(bytes)),
             Place::File(path) => {
                 let metadata = std::fs::metadata(&*path).map_err(|e| cant_read(path, e))?;

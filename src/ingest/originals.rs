@@ -1,4 +1,4 @@
-//! The files that records were made of, found again by their bytes.
+//! The files that records were made of: kept by the records themselves, or found again by their bytes.
 //!
 //! Invariant: a record is encoded again only from a file that has the very bytes it was made of.
 
@@ -14,11 +14,16 @@ use super::{Done, IngestOptions, Ingested, Outcome};
 use crate::database::Database;
 use crate::error::{ErrorKind, Result};
 use crate::record::RecordId;
+use crate::store::Store;
 
-/// Files in which originals were found: for each the ids of the records that are made of it, by the name in the tar
-/// where it is one.
+/// Where originals were found.
 #[derive(Default)]
-pub(super) struct Originals(BTreeMap<PathBuf, HashMap<Option<String>, Vec<RecordId>>>);
+pub(super) struct Originals {
+    /// Records that keep theirs.
+    kept: Vec<Wanted>,
+    /// Files: for each the ids of the records that are made of it, by the name in the tar where it is one.
+    files: BTreeMap<PathBuf, HashMap<Option<String>, Vec<RecordId>>>,
+}
 
 impl Originals {
     pub(super) fn gather(
@@ -26,7 +31,10 @@ impl Originals {
         limit: u64,
         each: &mut dyn FnMut(Found) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
-        for (path, mut names) in self.0 {
+        for Wanted { id, source } in self.kept {
+            each(Found::Input(again(Place::Kept(source), id)))?;
+        }
+        for (path, mut names) in self.files {
             let whole = names.remove(&None).unwrap_or_default();
             for id in whole {
                 each(Found::Input(again(Place::File(path.clone()), id)))?;
@@ -88,7 +96,7 @@ struct Wanted {
 impl Database {
     /// Encodes records again with the encoder of `options`, from the files they were made of, as they were prepared
     /// then; what was said of them stays. `from` is where these files are looked for, by their bytes; how they are
-    /// called doesn't matter. Records whose ids begin with `prefix` count, and those that are of this encoder already
+    /// called doesn't matter, and records that keep their original need none. Records whose ids begin with `prefix` count, and those that are of this encoder already
     /// are passed over.
     ///
     /// `each` is told first of the records whose file wasn't found ([`Outcome::Missing`]), then of the others.
@@ -103,17 +111,18 @@ impl Database {
         stop: &AtomicBool,
         each: &mut dyn FnMut(&Done),
     ) -> Result<Ingested> {
-        let mut missing = self.wanted(prefix, options)?;
-        let lengths: HashSet<u64> = missing.keys().map(|(bytes, _)| *bytes).collect();
         let mut originals = Originals::default();
+        let mut missing = self.wanted(prefix, options, &mut originals.kept)?;
+        let lengths: HashSet<u64> = missing.keys().map(|(bytes, _)| *bytes).collect();
         let limit = options.put.limits.max_alloc_bytes;
         from.gather(limit, &mut |found| {
             if let Found::Input(input) = found
-                && let Some((origin, records)) = look(input, limit, &lengths, &mut missing)
+                && let Some((origin, records)) =
+                    look(self.store(), input, limit, &lengths, &mut missing)
             {
                 let ids = records.into_iter().map(|wanted| wanted.id).collect();
                 originals
-                    .0
+                    .files
                     .entry(origin.path)
                     .or_default()
                     .insert(origin.member, ids);
@@ -147,8 +156,13 @@ impl Database {
         })
     }
 
-    /// The records that another encoder made.
-    fn wanted(&self, prefix: &str, options: &IngestOptions) -> Result<BySource> {
+    /// The records that another encoder made and whose file is to be found; those that keep it come into `kept`.
+    fn wanted(
+        &self,
+        prefix: &str,
+        options: &IngestOptions,
+        kept: &mut Vec<Wanted>,
+    ) -> Result<BySource> {
         let model = self.hub().model(self.encoder_of(&options.put))?;
         let fingerprint = model.encoder_fingerprint();
         let mut wanted = BySource::new();
@@ -171,7 +185,11 @@ impl Database {
                 id: header.id,
                 source,
             };
-            wanted.entry(key).or_default().push(record);
+            if header.original {
+                kept.push(record);
+            } else {
+                wanted.entry(key).or_default().push(record);
+            }
         }
         Ok(wanted)
     }
@@ -179,6 +197,7 @@ impl Database {
 
 /// Where `input` is and which records it is the original of, if there are any; they aren't missing any more.
 fn look(
+    store: &Store,
     mut input: Input,
     limit: u64,
     lengths: &HashSet<u64>,
@@ -188,12 +207,13 @@ fn look(
     let length = match &input.place {
         Place::File(path) => std::fs::metadata(path).ok()?.len(),
         Place::Member { bytes, .. } => bytes.len() as u64,
+        Place::Kept(_) => return None,
     };
     if !lengths.contains(&length) {
         return None;
     }
     // A file that can't be read is no original; what then has none is told.
-    let bytes = input.read(limit).ok()?;
+    let bytes = input.read(store, limit).ok()?;
     let key = (bytes.len() as u64, *blake3::hash(&bytes).as_bytes());
     Some((origin, missing.remove(&key)?))
 }

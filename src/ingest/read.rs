@@ -76,9 +76,9 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads an input that was named.
-    pub(super) fn read(&self, mut input: Input) -> Read<'a> {
+    pub(super) fn read(&self, input: Input) -> Read<'a> {
         let mut source_bytes = 0;
-        let mut id = input.id.take();
+        let mut id = input.id.clone();
         let outcome = match self.try_read(input, &mut id, &mut source_bytes) {
             Ok(Read::Ready(ready)) => return Read::Ready(ready),
             Ok(Read::Done { outcome, .. }) => outcome,
@@ -98,7 +98,8 @@ impl<'a> Reader<'a> {
         source_bytes: &mut u64,
     ) -> Result<Read<'a>> {
         let origin = input.origin();
-        let bytes = input.read(self.options.put.limits.max_alloc_bytes)?;
+        let limit = self.options.put.limits.max_alloc_bytes;
+        let bytes = input.read(self.database.store(), limit)?;
         *source_bytes = bytes.len() as u64;
         let name = file_name(&origin);
         let source = source_of(&bytes, &name);

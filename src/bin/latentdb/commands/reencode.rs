@@ -14,7 +14,8 @@ use crate::report::Failure;
 /// Encode records again with another encoder
 ///
 /// The files that records were made of are looked for by their bytes (BLAKE3), whatever they are
-/// called now, and encoded as they were prepared then; ids, tags and all else stay. Records of this
+/// called now, and encoded as they were prepared then; ids, tags and all else stay. A record that keeps
+/// its original needs no file. What was measured is measured again. Records of this
 /// encoder are left alone, so the same command goes on where another was stopped. Records whose file
 /// isn't found are listed as missing, stay as they are, and the exit code is 3.
 ///
