@@ -81,7 +81,8 @@ impl Database {
             return Err(Error::new(
                 ErrorKind::BelowPromise,
                 format!("`{}` was not stored: {broken}", record.header.id),
-            ));
+            )
+            .with_hint("--below keep-original stores it with its file beside the latent"));
         }
         let file = file.filter(|_| record.header.source.is_some());
         record.original = Some(file.ok_or_else(|| {

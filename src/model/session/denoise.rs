@@ -35,6 +35,7 @@ impl Session {
         );
         let noisy = Tensor::from_array((expected, noisy.to_vec())).map_err(failed)?;
         let time = Tensor::from_array(([1], vec![time])).map_err(failed)?;
+        // The binding keeps what it is given.
         for (name, tensor) in [(NOISY, noisy.upcast()), (TIMESTEP, time.upcast())] {
             bound.binding.bind_input(name, &tensor).map_err(failed)?;
         }

@@ -64,41 +64,42 @@ pub(crate) fn run(context: &Context, command: &Stats) -> Result<(), Failure> {
         output::line(&format!("space    {name}: {count}"))?;
     }
     if stats.originals > 0 {
-        output::line(&format!("originals {}", stats.originals))?;
+        let originals = output::count(stats.originals, "original");
+        output::line(&format!("kept     {originals} beside their latents"))?;
     }
     quality(&stats.quality)
 }
 
-/// How near images came back: a line a metric, and how many came back at which PSNR.
+/// How near images came back: a table of metrics, and how many came back at which PSNR.
 fn quality(quality: &Qualities) -> Result<(), Failure> {
+    let Some(psnr) = &quality.psnr else {
+        return Ok(());
+    };
+    let columns = ["mean", "least", "5 %", "median", "95 %", "most"];
+    let header: String = columns.iter().map(|name| format!("{name:>9}")).collect();
+    output::line(&format!("\nmeasured   {header}"))?;
     for (name, metric, digits) in [
-        ("PSNR", &quality.psnr, 2),
+        ("PSNR, dB", &quality.psnr, 2),
         ("SSIM", &quality.ssim, 4),
         ("MS-SSIM", &quality.ms_ssim, 4),
         ("SSIMULACRA2", &quality.ssimulacra2, 1),
     ] {
         let Some(all) = metric else { continue };
-        output::line(&format!(
-            "{name:<12} mean {:.digits$}, from {:.digits$} to {:.digits$}; median {:.digits$}, 5 % below {:.digits$}; {}",
-            all.mean,
-            all.min,
-            all.max,
-            all.median,
-            all.p5,
-            output::count(all.records, "image"),
-        ))?;
+        let numbers = [all.mean, all.min, all.p5, all.median, all.p95, all.max];
+        let numbers = numbers
+            .map(|number| format!("{number:>9.digits$}"))
+            .concat();
+        output::line(&format!("{name:<11}{numbers}"))?;
     }
-    let Some(psnr) = &quality.psnr else {
-        return Ok(());
-    };
+    output::line("\nPSNR from  images")?;
     let most = psnr.bins.iter().map(|bin| bin.records).max().unwrap_or(1);
     for bin in &psnr.bins {
         let bar = bar(bin.records, most);
-        let line = format!("{:>7} dB {bar:<BAR$} {}", edge(bin), bin.records);
+        let line = format!("{:>6} dB  {:>8}  {bar}", edge(bin), bin.records);
         output::line(line.trim_end())?;
     }
     if psnr.infinite > 0 {
-        output::line(&format!("  equal    {}", psnr.infinite))?;
+        output::line(&format!("    equal  {:>8}", psnr.infinite))?;
     }
     Ok(())
 }
