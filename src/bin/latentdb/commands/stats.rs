@@ -76,8 +76,8 @@ fn quality(quality: &Qualities) -> Result<(), Failure> {
         return Ok(());
     };
     let columns = ["mean", "least", "5 %", "median", "95 %", "most"];
-    let header: String = columns.iter().map(|name| format!("{name:>9}")).collect();
-    output::line(&format!("\nmeasured   {header}"))?;
+    let columns = columns.map(|name| format!("{name:>9}")).concat();
+    output::line(&format!("\nmeasured   {columns}"))?;
     for (name, metric, digits) in [
         ("PSNR, dB", &quality.psnr, 2),
         ("SSIM", &quality.ssim, 4),
