@@ -354,6 +354,20 @@ fn tiles_begin_every_step_from_the_image_and_the_noise_of_the_whole() {
 }
 
 #[test]
+fn an_image_that_takes_more_than_the_memory_is_sampled_in_tiles_and_that_is_told() {
+    let models = tempfile::tempdir().unwrap();
+    import(models.path(), &folder().join("model"), "con");
+    let hub = Hub::new(HubOptions {
+        memory: Some(1),
+        ..hub(models.path(), "auto", None).options.clone()
+    });
+    let decoded = hub.decode("con", &broad_latent(34, 40), "sd-v1", (320, 272));
+    let decoded = decoded.unwrap();
+    assert_eq!(decoded.tiling.unwrap().to_string(), "256:128");
+    assert!(decoded.notes[0].contains("--memory"), "{:?}", decoded.notes);
+}
+
+#[test]
 fn f16_is_close_to_f32_and_what_is_chosen_is_told() {
     let models = tempfile::tempdir().unwrap();
     import(models.path(), &folder().join("model"), "con");
