@@ -50,7 +50,9 @@ def child(engine, size, work, latentdb):
     if engine == "torch":
         import torch
         from diffusers import ConsistencyDecoderVAE
+        from diffusers.utils import logging
 
+        logging.set_verbosity_error()
         model = ConsistencyDecoderVAE.from_pretrained(work / "consistency-full").eval()
 
         def run():

@@ -203,10 +203,11 @@ fn what_the_unet_lacks_has_too_much_or_does_otherwise_is_refused_by_its_name() {
     );
     let original = std::fs::read_to_string(folder().join("model/config.json")).unwrap();
     let models = ModelsFolder::new(model.path().join("models"));
-    let refusal = || {
-        let error = models.import(model.path(), &ImportOptions::default());
-        format!("{:#}", error.unwrap_err())
+    let options = ImportOptions {
+        name: Some("con".to_owned()),
+        ..ImportOptions::default()
     };
+    let refusal = || format!("{:#}", models.import(model.path(), &options).unwrap_err());
     rewritten(&weights, |name| Some(name.to_owned()));
     for (key, from, to) in [
         ("decoder_add_attention", "false", "true"),
