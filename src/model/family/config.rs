@@ -86,3 +86,9 @@ impl Config {
         }
     }
 }
+
+/// Whether a graph can be written for levels of `widths` channels that norms cut into `groups`.
+pub(super) fn are_plausible(widths: &[u64], layers_per_block: u64, groups: u64) -> bool {
+    let fits = |width: &u64| (1..=8192).contains(width) && width.is_multiple_of(groups);
+    (1..=16).contains(&layers_per_block) && groups > 0 && widths.iter().all(fits)
+}

@@ -5,7 +5,7 @@
 
 use serde_json::{Value as Json, json};
 
-use super::config::Config;
+use super::config::{Config, are_plausible};
 use crate::error::{Error, Result};
 use crate::model::onnx::{Builder, Conv, Form, Time, Value, Written};
 use crate::model::weights::Tensors;
@@ -101,12 +101,7 @@ impl ConsistencyUnet {
         // Every level but the last halves the image, whose sides are multiples of the ratio.
         let halvings = self.widths.len().saturating_sub(1);
         let plausible = (1..=RATIO.ilog2() as usize).contains(&halvings)
-            && (1..=16).contains(&self.layers_per_block)
-            && self.groups > 0
-            && self
-                .widths
-                .iter()
-                .all(|width| (1..=8192).contains(width) && width.is_multiple_of(self.groups));
+            && are_plausible(&self.widths, self.layers_per_block, self.groups);
         if plausible {
             return Ok(());
         }

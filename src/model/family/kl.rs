@@ -5,7 +5,7 @@
 
 use serde_json::{Value as Json, json};
 
-use super::config::Config;
+use super::config::{Config, are_plausible};
 use crate::error::{Error, Result};
 use crate::model::Precision;
 use crate::model::onnx::{Builder, Conv, Form, Value, Written};
@@ -147,13 +147,8 @@ impl AutoencoderKl {
     /// Refuses what no graph can be written for, before anything is multiplied.
     pub(super) fn check(&self) -> Result<()> {
         let plausible = (1..=8).contains(&self.widths.len())
-            && (1..=16).contains(&self.layers_per_block)
             && (1..=1024).contains(&self.latent_channels)
-            && self.groups > 0
-            && self
-                .widths
-                .iter()
-                .all(|width| (1..=8192).contains(width) && width.is_multiple_of(self.groups));
+            && are_plausible(&self.widths, self.layers_per_block, self.groups);
         if plausible {
             return Ok(());
         }
