@@ -194,7 +194,7 @@ def main():
                     flush=True,
                 )
     print(f"largest difference of latentdb's graphs to torch: {worst:.1e} of the largest value (bar 2e-5)")
-    sys.exit(worst > 2e-5)
+    sys.exit(int(worst > 2e-5))
 
 
 if __name__ == "__main__":

@@ -128,7 +128,7 @@ def main():
         else:
             row(engine, cost)
     print(f"difference of latentdb's graph to torch: {worst:.1e} of the largest value (bar 2e-5)")
-    sys.exit(worst > 2e-5)
+    sys.exit(int(worst > 2e-5))
 
 
 if __name__ == "__main__":
