@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use latentdb::half::f16;
-use latentdb::{Database, ForeignLatent, Latent, LatentShape};
+use latentdb::{
+    Database, ForeignLatent, Latent, LatentShape, Measured, Pixels, Record, measure, source_of,
+};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let to = std::env::args_os().nth(1).ok_or("usage: seeds FOLDER")?;
@@ -14,8 +16,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Values of one exponent, of a few, and of all: the forms that a record can have.
     for (n, exponents) in [1, 8, 31].into_iter().enumerate() {
         let folder = folder.path().join(format!("database-{n}"));
-        seeds.push(("record", record(&folder, exponents)?));
+        seeds.push(("record", record(&folder, exponents)?.to_bytes()?));
     }
+    let whole = with_all_parts(record(&folder.path().join("database-whole"), 8)?)?;
+    seeds.push(("record", whole.to_bytes()?));
     let images = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/corpus");
     for folder in [images.clone(), images.join("avif")] {
         for entry in std::fs::read_dir(folder)? {
@@ -34,7 +38,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 /// A record as a database keeps it, of values with so many different exponents, and one of a far lower.
-fn record(folder: &Path, exponents: u16) -> latentdb::Result<Vec<u8>> {
+fn record(folder: &Path, exponents: u16) -> latentdb::Result<Record> {
     let database = Database::open_or_create(folder)?;
     let shape = LatentShape {
         channels: 4,
@@ -47,5 +51,21 @@ fn record(folder: &Path, exponents: u16) -> latentdb::Result<Vec<u8>> {
     values[77] = f16::ZERO;
     let latent = ForeignLatent::new(Latent::new(shape, values)?, "tiny-1", (40, 40));
     database.put_latent("grey", latent, false)?;
-    database.store().get(&"grey".parse()?)?.to_bytes()
+    database.store().get(&"grey".parse()?)
+}
+
+/// The same record with alpha, a quality and an original.
+fn with_all_parts(mut record: Record) -> latentdb::Result<Record> {
+    let grey = Pixels::from_rgb(40, 40, vec![128; 40 * 40 * 3])?;
+    record.header.alpha = true;
+    record.alpha = Some((0..40 * 40).map(|at| at as u8).collect());
+    record.header.measured = Some(Measured {
+        quality: measure(&grey, &grey)?,
+        decoder: "tiny".to_owned(),
+    });
+    let original = b"bytes of a file";
+    record.header.source = Some(source_of(original, "grey.png"));
+    record.header.original = true;
+    record.original = Some(original.to_vec());
+    Ok(record)
 }

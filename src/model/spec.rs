@@ -61,7 +61,7 @@ pub struct ModelHalf {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parameters: Option<u64>,
     /// 10^9 floating-point operations for a 512x512 image, where they were counted: two for each multiply-add of
-    /// convolutions and attention.
+    /// convolutions and attention; of a decoder that samples, in two steps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gflop_512: Option<f64>,
     /// The most images it takes at once, where there is a limit.
