@@ -94,7 +94,8 @@ fn cost(half: &ModelHalf) -> String {
         parts.push(format!("{:.2} M parameters", parameters as f64 / 1e6));
     }
     if let Some(gflop) = half.gflop_512 {
-        parts.push(format!("{gflop:.1} GFLOP at 512x512"));
+        let steps = half.sampler.map_or("", |_| " in two steps");
+        parts.push(format!("{gflop:.1} GFLOP at 512x512{steps}"));
     }
     let precisions = if half.file_f16.is_some() {
         "f32 or f16"
