@@ -3,7 +3,11 @@
 
 mod support;
 
-use latentdb::Pixels;
+use std::sync::Arc;
+
+use latentdb::{
+    Below, Database, ErrorKind, Hub, HubOptions, Pixels, Promise, Provider, PutOptions,
+};
 use support::{Run, Sandbox, decoded, picture};
 
 /// Noise, which no autoencoder keeps.
@@ -255,6 +259,35 @@ fn stats_show_how_many_images_come_back_how_near() {
         "{}",
         text.text()
     );
+}
+
+#[test]
+fn pixels_that_came_from_no_file_can_be_held_to_a_promise_but_not_be_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let hub = Hub::new(HubOptions {
+        runtime: Some(support::onnxruntime()),
+        provider: Provider::Cpu,
+        ..HubOptions::default()
+    });
+    let path = folder.path().join("store");
+    let db = Database::create_with_hub(path, "tiny", Arc::new(hub)).unwrap();
+    let put = |below| {
+        let promise = Promise {
+            min_psnr: Some(60.0),
+            below,
+            ..Promise::default()
+        };
+        let options = PutOptions {
+            promise,
+            ..PutOptions::default()
+        };
+        db.put("x", &noise(24, 24), &options).unwrap_err()
+    };
+    assert_eq!(put(Below::Reject).kind(), ErrorKind::BelowPromise);
+    let kept = put(Below::KeepOriginal);
+    assert_eq!(kept.kind(), ErrorKind::InvalidInput);
+    assert!(kept.to_string().contains("no file"), "{kept}");
+    assert_eq!(db.store().entries("").count(), 0);
 }
 
 #[test]
