@@ -188,6 +188,9 @@ fn what_is_both_a_file_and_a_record_is_the_file() {
 #[test]
 fn arguments_that_can_not_be_are_refused_before_any_work() {
     let sandbox = sandbox(&["a.png"]);
+    sandbox
+        .run(&["compare", "b"])
+        .fails(1, &["there is no file b, and no store"]);
     sandbox.run(&["put", "a", "a.png"]).succeeds();
     let run = |args: &[&str]| sandbox.run(&[&["compare"], args].concat());
     run(&[]).fails(2, &["<ID|FILE>"]);

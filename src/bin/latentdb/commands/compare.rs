@@ -119,13 +119,8 @@ pub(crate) fn run(context: &Context, command: &Compare) -> Result<(), Failure> {
 
 /// Whether no other image fares better after this error.
 fn concerns_all(error: &Error) -> bool {
-    use ErrorKind::{
-        Corrupted, Inference, InvalidInput, Io, LimitExceeded, NotFound, UnsupportedImage,
-    };
-    !matches!(
-        error.kind(),
-        Corrupted | Inference | InvalidInput | Io | LimitExceeded | NotFound | UnsupportedImage
-    )
+    use ErrorKind::{ProviderUnavailable, RuntimeUnavailable};
+    matches!(error.kind(), ProviderUnavailable | RuntimeUnavailable)
 }
 
 impl Compare {
@@ -170,20 +165,31 @@ impl Compare {
     /// What is to be compared, under the name it was given by, and the database that reads it.
     fn subjects(&self, context: &Context) -> Result<(Database, Vec<(String, Subject)>), Failure> {
         let is_file = |subject: &OsString| Path::new(subject).is_file();
-        let ids = self.subjects.iter().filter(|subject| !is_file(subject));
-        let (ids, originals) = (ids.count(), self.original.len());
-        let database = match context.open_read_only() {
-            // Files need no store.
-            Err(error) if error.kind() == ErrorKind::StoreNotFound && ids == 0 => {
+        let ids: Vec<_> = self
+            .subjects
+            .iter()
+            .filter(|given| !is_file(given))
+            .collect();
+        let originals = self.original.len();
+        let database = match (context.open_read_only(), ids.first()) {
+            (Ok(database), _) => database,
+            (Err(error), first) if error.kind() == ErrorKind::StoreNotFound => {
+                if let Some(id) = first {
+                    let id = id.to_string_lossy();
+                    let what =
+                        format!("there is no file {id}, and no store with a record of that id");
+                    return Err(Error::new(error.kind(), what).with_source(error).into());
+                }
+                // Files need no store.
                 let store = Store::new(MemoryBackend::new());
                 Database::over(store).with_hub(Arc::clone(&context.hub))
             }
-            other => other?,
+            (Err(error), _) => return Err(error.into()),
         };
-        if originals > 0 && originals != ids {
+        if originals > 0 && originals != ids.len() {
             return Err(Failure::Usage(format!(
                 "there are {}, and --original names {}",
-                output::count(ids as u64, "id"),
+                output::count(ids.len() as u64, "id"),
                 output::count(originals as u64, "file")
             )));
         }

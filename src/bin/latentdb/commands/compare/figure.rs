@@ -245,7 +245,7 @@ impl Block {
             format!("{bytes} bytes, {:.3} bpp", contender.bits_per_pixel),
             format!("PSNR {}  SSIM {}", shown(psnr, 2), shown(ssim, 4)),
             format!("SSIMULACRA2 {}", shown(ssimulacra2, 2)),
-            format!("{} s to decode", shown(seconds, 3)),
+            format!("{} s to decode", shown(seconds, 4)),
         ]
         .map(|line| Font::SMALL.fitted(&line, self.column))
     }

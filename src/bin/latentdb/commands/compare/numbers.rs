@@ -33,7 +33,7 @@ pub(super) fn label(contender: &Contender) -> String {
 pub(super) const MEASURED: [&str; 4] = ["PSNR dB", "SSIM", "SSIMULACRA2", "seconds"];
 
 /// Digits after the point of each of [`MEASURED`].
-pub(super) const DIGITS: [usize; 4] = [2, 4, 2, 3];
+pub(super) const DIGITS: [usize; 4] = [2, 4, 2, 4];
 
 /// The values of [`MEASURED`]; `None` where one doesn't apply.
 pub(super) fn measured(contender: &Contender) -> [Option<f64>; 4] {
