@@ -1,6 +1,7 @@
 # What people and CI run. Needs GNU make, cargo, python3; `make setup` gets ONNX Runtime.
 #
-# Invariant: what is built or downloaded lies in the target folder, what the demo makes in demo/, nothing elsewhere.
+# Invariant: what is built or downloaded lies in the target folder, what the demo and the study
+# make in demo/ and study/, nothing elsewhere.
 
 CARGO ?= cargo
 PYTHON ?= python3
@@ -12,6 +13,8 @@ RUNTIME = $$(mkdir -p "$$TARGET" && cd "$$TARGET" && pwd)/onnxruntime
 FUZZ = $$(mkdir -p "$$TARGET/fuzz" && cd "$$TARGET/fuzz" && pwd)
 # A folder of images for `make demo`.
 IMAGES ?=
+# Images for `make study`: the samples beside the checkout where they are, else those that the demo draws.
+STUDY := $(wildcard ../shared/images/consistency-decoder/gt*.png ../shared/images/kodak/*.png)
 # A folder of latents (.npy) for `make bench-read`; without one it makes some.
 LATENTS ?=
 # The encoder of `make bench-ingest`, and the folder it lies in, if that isn't the user's own.
@@ -31,13 +34,15 @@ SEED ?=
 SECONDS ?= 60
 FUZZ_TARGETS := $(notdir $(basename $(wildcard fuzz/fuzz_targets/*.rs)))
 
-.PHONY: help setup demo test crash fuzz check bench bench-peers bench-read bench-scale bench-ingest golden interop need-cargo need-python
+.PHONY: help setup demo study test test-browser crash fuzz check bench bench-peers bench-read bench-scale bench-ingest golden interop need-cargo need-python
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make setup              get ONNX Runtime, a shared library, into $(TARGET)/onnxruntime'
 	@echo 'make demo               put sample images, get them back, show both: demo/side-by-side.png'
 	@echo 'make demo IMAGES=DIR    the same with your images'
+	@echo 'make study              what decoders and codecs make of sample images: study/figure.png, report.html, table.csv'
+	@echo 'make test-browser       the page of `compare` in a headless Chromium, where there is one'
 	@echo 'make test               all tests: the library, the program, the examples, the installer'
 	@echo 'make crash ROUNDS=200   kill a writer that often, and say what that hit; SEED=N decides as before'
 	@echo 'make fuzz SECONDS=60    arbitrary bytes where the store reads its own, so long for each target'
@@ -55,6 +60,17 @@ setup: need-python
 
 demo: need-cargo setup
 	@ORT_DYLIB_PATH="$(RUNTIME)" $(CARGO) run --locked --release --example demo -- $${IMAGES:+"$$IMAGES"}
+
+study: need-cargo setup
+	$(CARGO) build --locked --release
+	@$(if $(STUDY),,$(MAKE) --no-print-directory demo IMAGES=)
+	@mkdir -p study
+	ORT_DYLIB_PATH="$(RUNTIME)" "$$TARGET/release/latentdb" compare --encoder tiny $(or $(STUDY),demo/samples/*.png) \
+		-o study/figure.png -o study/report.html -o study/table.csv
+
+test-browser: need-cargo setup
+	$(CARGO) build --locked --release
+	ORT_DYLIB_PATH="$(RUNTIME)" $(PYTHON) tests/browser/report.py "$$TARGET/release/latentdb"
 
 test: need-cargo setup
 	ORT_DYLIB_PATH="$(RUNTIME)" $(CARGO) test --locked --all-features --no-fail-fast --lib --bins --tests --examples

@@ -68,6 +68,7 @@ mod record;
 mod spaces;
 mod stats;
 mod store;
+mod study;
 mod tile;
 
 pub use archive::{ArchiveReader, write_archive};
@@ -101,4 +102,5 @@ pub use quality::{Measured, Quality};
 pub use record::{Coding, EncoderStamp, Record, RecordHeader, RecordId, Source, Tags};
 pub use stats::{Bin, Distribution, Qualities, Stats};
 pub use store::{Entry, Store};
+pub use study::{Compared, Contender, Kind, Study, StudyOptions, Subject, Summarized, Summary};
 pub use tile::{TilePolicy, Tiling};

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::backend::{
     Backend, Backup, Compaction, Durability, Item, LocalBackend, Mode, Operation, Repair,
-    RepairOptions, Step, Verification,
+    RepairOptions, Step, Verification, local,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::{Record, RecordHeader, RecordId};
@@ -203,6 +203,16 @@ impl Store {
             .backend
             .entry(id.as_bytes())?
             .map(|entry| entry.stored_bytes))
+    }
+
+    /// Bytes that `record` would take in a store in a folder, framing included.
+    ///
+    /// # Errors
+    /// What [`Record::to_bytes`] says.
+    pub fn bytes_of(record: &Record) -> Result<u64> {
+        let (header, bytes) = (&record.header, record.to_bytes()?);
+        let key = header.id.as_bytes();
+        Ok(local::stored_bytes(key, &header.to_facts(), &bytes))
     }
 
     /// Whether there is a record `id`.

@@ -4,9 +4,9 @@
 
 use std::io::Cursor;
 
-use image::codecs::jpeg::JpegEncoder;
 use image::codecs::pnm::{PnmEncoder, PnmSubtype, SampleEncoding};
 use image::{ExtendedColorType, ImageEncoder};
+use jpeg_encoder::{ColorType, EncodingError, SamplingFactor};
 use tiff::TiffResult;
 use tiff::encoder::TiffEncoder;
 use tiff::encoder::colortype::RGBA8;
@@ -106,12 +106,14 @@ pub fn write_image(
     match (format, options.quality) {
         (ImageFormat::Avif, quality) => avif::write(pixels, quality.unwrap_or(AVIF_QUALITY)),
         (ImageFormat::WebP, Some(quality)) => lossy_webp(pixels, quality),
-        _ => by_image(pixels, format, options.quality),
+        (ImageFormat::Jpeg, quality) => jpeg(pixels, quality.unwrap_or(JPEG_QUALITY))
+            .map_err(|error| refused(pixels, format).with_source(error)),
+        _ => by_image(pixels, format),
     }
 }
 
 /// By the encoders of `image`.
-fn by_image(pixels: &Pixels, format: ImageFormat, quality: Option<u8>) -> Result<Vec<u8>> {
+fn by_image(pixels: &Pixels, format: ImageFormat) -> Result<Vec<u8>> {
     let (width, height) = (pixels.width(), pixels.height());
     let rgba = pixels.alpha().map(|alpha| interleaved(pixels, alpha));
     let (samples, color) = match &rgba {
@@ -123,10 +125,6 @@ fn by_image(pixels: &Pixels, format: ImageFormat, quality: Option<u8>) -> Result
         ImageFormat::Tiff if rgba.is_some() => {
             return tiff_with_alpha(pixels, samples)
                 .map_err(|error| refused(pixels, format).with_source(error));
-        }
-        ImageFormat::Jpeg => {
-            JpegEncoder::new_with_quality(&mut file, quality.unwrap_or(JPEG_QUALITY))
-                .write_image(samples, width, height, color)
         }
         // Left to itself the encoder writes a PAM (P7), which fewer programs read.
         ImageFormat::Pnm => PnmEncoder::new(&mut file)
@@ -143,6 +141,22 @@ fn by_image(pixels: &Pixels, format: ImageFormat, quality: Option<u8>) -> Result
     };
     written.map_err(|error| refused(pixels, format).with_source(error))?;
     Ok(file.into_inner())
+}
+
+/// With tables of its own for each image, which `image` doesn't write: at as many bytes, 0.8 bits a pixel, that is 0.5 dB
+/// better over the Kodak photographs, and 1.2 dB at 0.5.
+///
+/// At every quality without chroma subsampling. With it there would be another 0.1 dB at 0.8 bits a pixel and 0.3 at 0.5,
+/// but the encoder then writes scans that `zune-jpeg` 0.5.15, and with it many a program, reads as garbage.
+fn jpeg(pixels: &Pixels, quality: u8) -> std::result::Result<Vec<u8>, EncodingError> {
+    let mut file = Vec::new();
+    let mut encoder = jpeg_encoder::Encoder::new(&mut file, quality);
+    encoder.set_sampling_factor(SamplingFactor::R_4_4_4);
+    encoder.set_optimized_huffman_tables(true);
+    // A JPEG's sides are checked to fit 16 bits.
+    let (width, height) = (pixels.width() as u16, pixels.height() as u16);
+    encoder.encode(pixels.as_rgb(), width, height, ColorType::Rgb)?;
+    Ok(file)
 }
 
 /// `image` writes a fourth sample without the tag that calls it alpha (TIFF 6.0, section 18).

@@ -45,7 +45,7 @@ pub struct Bin {
 
 impl Distribution {
     /// The distribution of `values`; `None` if none is finite.
-    pub(super) fn of(values: &[f64]) -> Option<Self> {
+    pub(crate) fn of(values: &[f64]) -> Option<Self> {
         let mut finite: Vec<f64> = values.iter().copied().filter(|v| v.is_finite()).collect();
         finite.sort_by(f64::total_cmp);
         let (min, max) = (*finite.first()?, *finite.last()?);

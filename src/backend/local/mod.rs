@@ -224,6 +224,12 @@ fn read_store_file(medium: &Medium, path: &Path) -> Result<(StoreFile, StoreId)>
     Ok((file, id))
 }
 
+/// Bytes that an item takes in a segment, framing included.
+pub(crate) fn stored_bytes(key: &[u8], facts: &[u8], bytes: &[u8]) -> u64 {
+    let length = frame::Head::frame_len_of(key.len(), facts.len(), bytes.len() as u64);
+    length.unwrap_or(u64::MAX)
+}
+
 /// The log of the store `id` in the folder `path` as it is now.
 fn read_view(medium: &Medium, path: &Path, id: StoreId) -> Result<View> {
     // Asked first: a log only grows.

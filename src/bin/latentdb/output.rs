@@ -108,7 +108,7 @@ pub(crate) fn count(number: u64, what: &str) -> String {
 }
 
 /// A number with a comma between thousands.
-fn grouped(number: u64) -> String {
+pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (at, digit) in digits.char_indices() {

@@ -2,6 +2,7 @@
 
 mod backup;
 mod compact;
+mod compare;
 mod completions;
 mod doctor;
 mod export;
@@ -42,6 +43,7 @@ pub(crate) enum Command {
     Import(import::Import),
     Stats(stats::Stats),
     Metrics(metrics::Metrics),
+    Compare(compare::Compare),
     Compact(compact::Compact),
     Migrate(migrate::Migrate),
     Verify(verify::Verify),
@@ -68,6 +70,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         Command::Import(command) => import::run(&context, &command),
         Command::Stats(command) => stats::run(&context, &command),
         Command::Metrics(command) => metrics::run(&command),
+        Command::Compare(command) => compare::run(&context, &command),
         Command::Compact(command) => compact::run(&context, &command),
         Command::Migrate(command) => migrate::run(&context, &command),
         Command::Verify(command) => verify::run(&context, &command),
