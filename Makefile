@@ -13,8 +13,10 @@ RUNTIME = $$(mkdir -p "$$TARGET" && cd "$$TARGET" && pwd)/onnxruntime
 FUZZ = $$(mkdir -p "$$TARGET/fuzz" && cd "$$TARGET/fuzz" && pwd)
 # A folder of images for `make demo`.
 IMAGES ?=
-# Images for `make study`: the samples beside the checkout where they are, else those that the demo draws.
+# Images for `make study`: the samples beside the checkout where they are, else those that the demo draws. A few of them
+# make a figure that fits a screen.
 STUDY := $(wildcard ../shared/images/consistency-decoder/gt*.png ../shared/images/kodak/*.png)
+STUDY_FIGURE := $(wildcard ../shared/images/consistency-decoder/gt*.png)
 # A folder of latents (.npy) for `make bench-read`; without one it makes some.
 LATENTS ?=
 # The encoder of `make bench-ingest`, and the folder it lies in, if that isn't the user's own.
@@ -66,7 +68,9 @@ study: need-cargo setup
 	@$(if $(STUDY),,$(MAKE) --no-print-directory demo IMAGES=)
 	@mkdir -p study
 	ORT_DYLIB_PATH="$(RUNTIME)" "$$TARGET/release/latentdb" compare --encoder tiny $(or $(STUDY),demo/samples/*.png) \
-		-o study/figure.png -o study/report.html -o study/table.csv
+		-o study/report.html -o study/table.csv
+	@ORT_DYLIB_PATH="$(RUNTIME)" "$$TARGET/release/latentdb" compare --encoder tiny $(or $(STUDY_FIGURE),demo/samples/*.png) \
+		-o study/figure.png --zoom 88,48,96,72 >/dev/null
 
 test-browser: need-cargo setup
 	$(CARGO) build --locked --release
