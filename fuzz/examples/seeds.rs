@@ -58,7 +58,7 @@ fn record(folder: &Path, exponents: u16) -> latentdb::Result<Record> {
 fn with_all_parts(mut record: Record) -> latentdb::Result<Record> {
     let grey = Pixels::from_rgb(40, 40, vec![128; 40 * 40 * 3])?;
     record.header.alpha = true;
-    record.alpha = Some((0..40 * 40).map(|at| at as u8).collect());
+    record.alpha = Some((0..=255).cycle().take(40 * 40).collect());
     record.header.measured = Some(Measured {
         quality: measure(&grey, &grey)?,
         decoder: "tiny".to_owned(),
