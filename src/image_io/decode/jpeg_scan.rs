@@ -293,14 +293,17 @@ impl<'a> Bits<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::{ImageFormat, WriteOptions, write_image};
     use super::*;
-    use crate::pixels::Pixels;
 
+    /// Of one sequential scan, which is what is looked through.
     fn jpeg() -> Vec<u8> {
         let noise = (0..40 * 40 * 3).map(|i: u32| (i * i % 251) as u8);
-        let noise = Pixels::from_rgb(40, 40, noise.collect()).unwrap();
-        write_image(&noise, ImageFormat::Jpeg, &WriteOptions::default()).unwrap()
+        let noise: Vec<_> = noise.collect();
+        let mut file = Vec::new();
+        jpeg_encoder::Encoder::new(&mut file, 90)
+            .encode(&noise, 40, 40, jpeg_encoder::ColorType::Rgb)
+            .unwrap();
+        file
     }
 
     /// The bytes of its scan.
