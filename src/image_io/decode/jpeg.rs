@@ -8,14 +8,23 @@ use zune_jpeg::zune_core::options::DecoderOptions;
 
 use super::super::metadata::orientation;
 use super::super::raster::{Channels, Colors, Raster, Samples};
-use super::super::refusal::Source;
-use super::jpeg_scan::is_whole;
+use super::super::refusal::{Source, unsupported};
+use super::jpeg_scan::{Scans, look_through};
 use super::ycbcr_to_rgb;
 use crate::error::{Error, Result};
 
 pub(super) fn read(source: Source) -> Result<Raster> {
-    if !is_whole(source.bytes) {
-        return Err(source.damaged());
+    match look_through(source.bytes) {
+        None => return Err(source.damaged()),
+        // Valid, and garbage without a word in zune-jpeg 0.5.15 (zune-image #419 and #422).
+        Some(Scans::Apart) => {
+            let name = source.name;
+            let what =
+                format!("{name}: a sequential JPEG with a scan for each component can't be read");
+            return Err(unsupported(what)
+                .with_hint("jpegtran -progressive makes one of it that can, without loss"));
+        }
+        Some(Scans::Together) => {}
     }
     let failed = |error| refused(source, error);
     // Sides are limited by their product, in `check_size`.
@@ -79,4 +88,27 @@ fn refused(source: Source, error: DecodeErrors) -> Error {
         _ => source.damaged(),
     }
     .with_source(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::{Limits, read_image};
+
+    #[test]
+    fn a_sequential_jpeg_with_a_scan_for_each_component_is_refused_and_not_read_as_garbage() {
+        let mut file = Vec::new();
+        let mut encoder = jpeg_encoder::Encoder::new(&mut file, 75);
+        // What makes it write scans of their own.
+        encoder.set_optimized_huffman_tables(true);
+        let white = [255; 17 * 23 * 3];
+        encoder
+            .encode(&white, 17, 23, jpeg_encoder::ColorType::Rgb)
+            .unwrap();
+        let error = read_image(&file, "a.jpg", &Limits::default()).unwrap_err();
+        assert!(
+            error.to_string().contains("a scan for each component"),
+            "{error}"
+        );
+        assert!(error.hint().unwrap().contains("jpegtran"));
+    }
 }

@@ -12,6 +12,16 @@ struct Jpeg<'a> {
     tables: [Option<Table>; 8],
     /// MCUs between two restarts; 0 for none.
     restart_interval: usize,
+    scans: Scans,
+}
+
+/// How the components of a sequential frame are scanned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scans {
+    /// All in one scan, or in ways that aren't sequential.
+    Together,
+    /// In scans of their own.
+    Apart,
 }
 
 /// A frame of sequential scans.
@@ -31,20 +41,23 @@ struct Component {
 /// Length and value (times 256, plus) of the code that 16 bits begin with; 0 for none.
 type Table = Vec<u16>;
 
-/// Whether the markers of a JPEG lead to its end-of-image marker (ITU-T T.81, section B.1), and its scans are whole:
+/// How a JPEG is scanned; `None` if it isn't whole. It is if its markers lead to its end-of-image marker (ITU-T T.81,
+/// section B.1), and its scans are whole:
 /// restarts are counted from 0 to 7 and again (E.1.4); of sequential scans, each code exists, no block has more than
 /// 64 coefficients, and none is missing (F.2.2).
 ///
 /// The decoder takes any restart for the next, and fills what is missing.
-pub(super) fn is_whole(bytes: &[u8]) -> bool {
+pub(super) fn look_through(bytes: &[u8]) -> Option<Scans> {
     let mut jpeg = Jpeg {
         bytes,
         at: 2,
         frame: None,
         tables: Default::default(),
         restart_interval: 0,
+        scans: Scans::Together,
     };
-    jpeg.reaches_its_end().is_some()
+    jpeg.reaches_its_end()?;
+    Some(jpeg.scans)
 }
 
 impl Jpeg<'_> {
@@ -107,6 +120,10 @@ impl Jpeg<'_> {
     }
 
     fn scan(&mut self, segment: &[u8]) -> Option<()> {
+        let count = segment.first().map_or(0, |&count| usize::from(count));
+        if (self.frame.as_ref()).is_some_and(|frame| count < frame.components.len()) {
+            self.scans = Scans::Apart;
+        }
         let Some((units, blocks)) = self.units_of(segment) else {
             return self.restarts_in_order();
         };
@@ -294,6 +311,10 @@ impl<'a> Bits<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn is_whole(bytes: &[u8]) -> bool {
+        look_through(bytes).is_some()
+    }
 
     /// Of one sequential scan, which is what is looked through.
     fn jpeg() -> Vec<u8> {
