@@ -1,16 +1,18 @@
 //! Put and get of one 512x512 image, and what each part of them takes.
 //!
 //! `model` is the bare run of the network. Everything that is ours beside it (record, index, write
-//! and sync) should stay within a tenth of it; `total` is what a caller waits for.
+//! and sync) should stay within a tenth of it; `total` is what a caller waits for. `latents` is how fast codings are.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use latentdb::backend::{Backend, Durability, LocalBackend, MemoryBackend, Mode, Operation};
+use latentdb::half::f16;
 use latentdb::{
-    Database, DecodeOptions, Hub, HubOptions, ImageFormat, Limits, Pixels, Provider, PutOptions,
-    Record, Store, WriteOptions, read_image, write_image,
+    Coding, Database, DecodeOptions, Hub, HubOptions, ImageFormat, Latent, LatentShape, Limits,
+    Pixels, Provider, PutOptions, Record, RecordHeader, Store, WriteOptions, read_image,
+    read_latent, write_image,
 };
 
 const SIDE: u32 = 512;
@@ -157,6 +159,107 @@ fn group_commit(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// Latents of photographs, where they lie beside the checkout, or else one with hills and noise.
+fn latents() -> Vec<Latent> {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/latents/sd");
+    if let Ok(entries) = std::fs::read_dir(folder) {
+        let read = entries.map(|entry| {
+            let path = entry.expect("an entry").path();
+            let bytes = std::fs::read(&path).expect("a latent");
+            let name = path.to_string_lossy();
+            read_latent(&bytes, &name).expect("a latent").latent
+        });
+        return read.collect();
+    }
+    let shape = LatentShape {
+        channels: 4,
+        height: 64,
+        width: 96,
+    };
+    let mut noise = 1u32;
+    let value = |at: u32| {
+        noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let (x, y) = (at % 96, at / 96);
+        let hill = (f64::from(x) / 9.0).sin() + (f64::from(y) / 13.0).cos();
+        f16::from_f64(hill + f64::from(noise >> 16) / 65536.0)
+    };
+    let values = (0..4 * 64 * 96).map(value).collect();
+    vec![Latent::new(shape, values).expect("the values fit the shape")]
+}
+
+/// All latents as records of each coding, and their values as plain zstd frames of level 3; in bytes of f16 a second.
+fn codings(criterion: &mut Criterion) {
+    let latents = latents();
+    let values: Vec<Vec<u8>> = latents
+        .iter()
+        .map(|latent| {
+            latent
+                .as_slice()
+                .iter()
+                .flat_map(|v| v.to_le_bytes())
+                .collect()
+        })
+        .collect();
+    let raw: usize = values.iter().map(Vec::len).sum();
+    let records = |coding: Coding| -> Vec<Record> {
+        let records = latents.iter().map(|latent| {
+            let shape = latent.shape();
+            let id = "one".parse().expect("an id");
+            let size = (8 * shape.width, 8 * shape.height);
+            let mut header = RecordHeader::new(id, size, shape, "tiny-1");
+            header.coding = coding;
+            Record {
+                header,
+                latent: latent.clone(),
+                alpha: None,
+                original: None,
+            }
+        });
+        records.collect()
+    };
+    let mut group = criterion.benchmark_group("latents");
+    group.throughput(Throughput::Bytes(raw as u64));
+    for coding in [Coding::Fast, Coding::Dense] {
+        let records = records(coding);
+        let bytes = |record: &Record| record.to_bytes().expect("bytes");
+        let stored: Vec<Vec<u8>> = records.iter().map(bytes).collect();
+        group.bench_function(format!("encode_{}", coding.name()), |b| {
+            b.iter(|| {
+                records
+                    .iter()
+                    .map(|record| bytes(record).len())
+                    .sum::<usize>()
+            });
+        });
+        group.bench_function(format!("decode_{}", coding.name()), |b| {
+            b.iter(|| {
+                for bytes in &stored {
+                    std::hint::black_box(Record::from_bytes(bytes).expect("a record"));
+                }
+            });
+        });
+    }
+    let frame = |values: &Vec<u8>| zstd::bulk::compress(values, 3).expect("a frame");
+    let frames: Vec<Vec<u8>> = values.iter().map(frame).collect();
+    group.bench_function("encode_zstd_3", |b| {
+        b.iter(|| {
+            values
+                .iter()
+                .map(|values| frame(values).len())
+                .sum::<usize>()
+        });
+    });
+    group.bench_function("decode_zstd_3", |b| {
+        b.iter(|| {
+            for (frame, values) in frames.iter().zip(&values) {
+                let back = zstd::bulk::decompress(frame, values.len());
+                std::hint::black_box(back.expect("the values"));
+            }
+        });
+    });
+    group.finish();
+}
+
 fn operation(bytes: &[u8]) -> Vec<Operation> {
     vec![Operation::Put {
         key: b"one".to_vec(),
@@ -179,6 +282,6 @@ fn write_and_sync(mut file: &std::fs::File, bytes: &[u8]) -> Duration {
 criterion_group! {
     name = group;
     config = Criterion::default().sample_size(20).measurement_time(Duration::from_secs(8));
-    targets = benches, group_commit
+    targets = benches, group_commit, codings
 }
 criterion_main!(group);

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use latentdb::half::f16;
 use latentdb::{
-    Database, ForeignLatent, Latent, LatentShape, Measured, Pixels, Record, measure, source_of,
+    Coding, Database, ForeignLatent, Latent, LatentShape, Measured, Pixels, Record, measure,
+    source_of,
 };
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -16,7 +17,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Values of one exponent, of a few, and of all: the forms that a record can have.
     for (n, exponents) in [1, 8, 31].into_iter().enumerate() {
         let folder = folder.path().join(format!("database-{n}"));
-        seeds.push(("record", record(&folder, exponents)?.to_bytes()?));
+        let mut record = record(&folder, exponents)?;
+        for coding in [Coding::Fast, Coding::Dense] {
+            record.header.coding = coding;
+            seeds.push(("record", record.to_bytes()?));
+        }
     }
     let whole = with_all_parts(record(&folder.path().join("database-whole"), 8)?)?;
     seeds.push(("record", whole.to_bytes()?));

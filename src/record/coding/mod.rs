@@ -4,6 +4,7 @@
 //! (plus a few bytes) larger than the raw values. The only user of `zstd`.
 
 pub(super) mod alpha;
+mod dense;
 mod pairs;
 mod planes;
 
@@ -35,16 +36,20 @@ pub enum Coding {
     /// take a little less than as `Planes`, and are read faster.
     #[default]
     Fast,
+    /// Each value predicted from its neighbours, also those in earlier channels, and coded by how far off that is: takes
+    /// least, and is read at a tenth of the speed or less; as `Planes` where that takes less.
+    Dense,
 }
 
 impl Coding {
-    const ALL: [Self; 2] = [Coding::Planes, Coding::Fast];
+    const ALL: [Self; 3] = [Coding::Planes, Coding::Fast, Coding::Dense];
 
     /// The name used on the command line and in `--json`.
     pub fn name(self) -> &'static str {
         match self {
             Coding::Planes => "planes",
             Coding::Fast => "fast",
+            Coding::Dense => "dense",
         }
     }
 
@@ -53,6 +58,7 @@ impl Coding {
         match self {
             Coding::Planes => 1,
             Coding::Fast => 2,
+            Coding::Dense => 3,
         }
     }
 
@@ -93,6 +99,7 @@ pub(crate) fn compress(latent: &Latent, coding: Coding) -> Result<Vec<u8>> {
                 return Ok(planes);
             }
         }
+        Coding::Dense => return dense::compress(latent.shape(), values),
     }
     Ok(out)
 }
@@ -106,6 +113,7 @@ pub(crate) fn decompress(shape: LatentShape, coding: Coding, payload: &[u8]) -> 
             .split_first()
             .map(|(form, rest)| (*form, rest))
             .ok_or_else(damaged)?,
+        Coding::Dense => return Latent::from_finite(shape, dense::decompress(shape, payload)?),
     };
     match form {
         form::PLANES => Latent::new(shape, planes::decompress(values, rest)?),
