@@ -73,8 +73,8 @@ mod tile;
 
 pub use archive::{ArchiveReader, write_archive};
 pub use database::{
-    Below, DEFAULT_ENCODER, Database, DecodeOptions, ForeignLatent, Image, Promise, PutOptions,
-    Stored, source_of,
+    Below, CodingChoice, DEFAULT_ENCODER, Database, DecodeOptions, ForeignLatent, Image, Promise,
+    PutOptions, Stored, source_of,
 };
 pub use error::{Error, ErrorKind, Result};
 pub use exchange::{Exchanged, ImageExport, LatentImport, has_latents, is_shard};
@@ -84,7 +84,10 @@ pub use half;
 pub use image_io::{
     ImageFormat, ImageNote, Limits, ReadImage, Resize, WriteOptions, read_image, write_image,
 };
-pub use ingest::{Done, IdTemplate, IngestOptions, Ingested, Inputs, Origin, Outcome, Shard};
+pub use ingest::{
+    Done, IdTemplate, IngestOptions, Ingested, Inputs, Origin, Outcome, RecodeOptions,
+    RecodeOutcome, Recoded, Shard,
+};
 pub use latent::{Latent, LatentShape};
 pub use latent_io::{LatentFile, LatentFormat, read_latent, write_latent};
 pub use metrics::{measure, ms_ssim, psnr, ssim, ssimulacra2};
@@ -99,8 +102,13 @@ pub use model::{HubAccess, PullFile, PullPlan, PullProgress, PullStage, Pulled, 
 pub use ndarray;
 pub use pixels::Pixels;
 pub use quality::{Measured, Quality};
-pub use record::{Coding, EncoderStamp, Record, RecordHeader, RecordId, Source, Tags};
+pub use record::{
+    ChannelError, Coding, EncoderStamp, Record, RecordHeader, RecordId, Source, Tags, Tier,
+};
 pub use stats::{Bin, Distribution, Qualities, Stats};
 pub use store::{Entry, Store};
-pub use study::{Compared, Contender, Kind, Study, StudyOptions, Subject, Summarized, Summary};
+pub use study::{
+    CodingFigures, Compared, Contender, Kind, Sample, Study, StudyOptions, Subject, Summarized,
+    Summary,
+};
 pub use tile::{TilePolicy, Tiling};

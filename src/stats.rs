@@ -1,6 +1,6 @@
 //! What a store holds in all: counts and sums over its listing.
 //!
-//! Invariant: every record is counted once, under one encoder and one latent space.
+//! Invariant: every record is counted once, under one encoder, one latent space and one coding.
 
 mod distribution;
 
@@ -35,6 +35,8 @@ pub struct Stats {
     pub encoders: BTreeMap<String, u64>,
     /// Records by latent space.
     pub latent_spaces: BTreeMap<String, u64>,
+    /// Records by coding.
+    pub codings: BTreeMap<String, u64>,
     /// Records beside which their original is kept.
     pub originals: u64,
     /// How near images came back, of those that were measured.
@@ -95,6 +97,7 @@ impl Store {
                 .map_or("unknown".into(), |encoder| encoder.to_string());
             *stats.encoders.entry(encoder).or_default() += 1;
             *stats.latent_spaces.entry(header.latent_space).or_default() += 1;
+            *stats.codings.entry(header.coding.to_string()).or_default() += 1;
             stats.originals += u64::from(header.original);
             measured.extend(header.measured.map(|measured| measured.quality));
         }

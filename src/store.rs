@@ -50,11 +50,43 @@ impl BatchSize {
 
     /// Counts a record in. Whether it is time to make the batch durable.
     pub(crate) fn add(&mut self, record: &Record) -> bool {
+        self.add_bytes(Self::bytes_of(record))
+    }
+
+    /// What `record` takes in memory.
+    pub(crate) fn bytes_of(record: &Record) -> u64 {
         let beside = [&record.alpha, &record.original];
         let beside: usize = beside.into_iter().flatten().map(Vec::len).sum();
+        record.header.shape.byte_len() + beside as u64
+    }
+
+    /// As [`add`](Self::add), of a record that takes so many bytes.
+    pub(crate) fn add_bytes(&mut self, bytes: u64) -> bool {
         self.records += 1;
-        self.bytes += record.header.shape.byte_len() + beside as u64;
+        self.bytes += bytes;
         self.records >= Self::MAX_RECORDS || self.bytes >= Self::MAX_BYTES
+    }
+}
+
+/// A record as it will lie in the store: making it is the work that threads can share.
+pub(crate) struct Packed {
+    key: Vec<u8>,
+    facts: Vec<u8>,
+    bytes: Vec<u8>,
+}
+
+impl Packed {
+    pub(crate) fn of(record: &Record) -> Result<Self> {
+        Ok(Self {
+            key: record.header.id.as_bytes().to_vec(),
+            facts: record.header.to_facts(),
+            bytes: record.to_bytes()?,
+        })
+    }
+
+    /// Bytes it will take in a store in a folder, framing included.
+    pub(crate) fn stored_bytes(&self) -> u64 {
+        local::stored_bytes(&self.key, &self.facts, &self.bytes)
     }
 }
 
@@ -142,15 +174,24 @@ impl Store {
     /// # Errors
     /// As [`put`](Self::put).
     pub fn put_with(&self, records: &[Record], mode: Mode, durability: Durability) -> Result<()> {
-        let operation = |record: &Record| {
-            Ok(Operation::Put {
-                key: record.header.id.as_bytes().to_vec(),
-                bytes: record.to_bytes()?,
-                facts: record.header.to_facts(),
-                mode,
-            })
+        let packed = records.iter().map(Packed::of).collect::<Result<_>>()?;
+        self.put_packed(packed, mode, durability)
+    }
+
+    /// As [`put_with`](Self::put_with), of records whose bytes are made already.
+    pub(crate) fn put_packed(
+        &self,
+        records: Vec<Packed>,
+        mode: Mode,
+        durability: Durability,
+    ) -> Result<()> {
+        let operation = |record: Packed| Operation::Put {
+            key: record.key,
+            bytes: record.bytes,
+            facts: record.facts,
+            mode,
         };
-        let batch = records.iter().map(operation).collect::<Result<_>>()?;
+        let batch = records.into_iter().map(operation).collect();
         self.backend.apply(batch, durability)
     }
 
@@ -210,9 +251,7 @@ impl Store {
     /// # Errors
     /// What [`Record::to_bytes`] says.
     pub fn bytes_of(record: &Record) -> Result<u64> {
-        let (header, bytes) = (&record.header, record.to_bytes()?);
-        let key = header.id.as_bytes();
-        Ok(local::stored_bytes(key, &header.to_facts(), &bytes))
+        Ok(Packed::of(record)?.stored_bytes())
     }
 
     /// Whether there is a record `id`.

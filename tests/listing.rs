@@ -134,6 +134,7 @@ fn stats_sums_what_the_listing_says() {
     assert_eq!(stats["stored_bytes"], stored);
     assert_eq!(stats["rgb_bytes"], 4 * 2880);
     assert_eq!(stats["latent_spaces"]["tiny-1"], 4);
+    assert_eq!(stats["codings"]["fast"], 4);
     assert!(stats["disk_bytes"].as_u64().unwrap() >= stored);
     assert!(
         sandbox

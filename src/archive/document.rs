@@ -1,7 +1,7 @@
 //! What an archive says of a record beside its values: a JSON object.
 //!
-//! Invariant: `read` gives back the header that `write` was given, field by field but for the coding, and refuses every
-//! other text but one that says the same.
+//! Invariant: `read` gives back the header that `write` was given, field by field, and refuses every other text but one
+//! that says the same.
 
 use std::collections::BTreeMap;
 
@@ -12,16 +12,19 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::exif::{Exif, Position};
 use crate::latent::LatentShape;
 use crate::quality::{Measured, Quality};
-use crate::record::{Coding, EncoderStamp, Record, RecordHeader, RecordId, Source, Tags};
+use crate::record::{
+    ChannelError, Coding, EncoderStamp, Record, RecordHeader, RecordId, Source, Tags,
+};
 use crate::tile::Tiling;
 
 /// What the JSON of a record says that it is.
 pub(crate) const FORMAT: &str = "latentdb archive";
-/// Version 1 had no alpha, tiling, exif, tags and format of the source; version 2 neither quality nor original.
-const VERSION: u64 = 3;
+/// Version 1 had no alpha, tiling, exif, tags and format of the source; version 2 neither quality nor original;
+/// version 3 neither the coding in the store nor the error of the latent.
+const VERSION: u64 = 4;
 
-/// The coding that every archive names. The values are plain in it, and whoever reads it keeps them in a way of its
-/// own; but the first version named the one it had, and refuses other names.
+/// What every archive names as its coding. The values are plain in it; but the first version named the coding it had,
+/// and refuses other names.
 const CODING: &str = "fast";
 /// What stands for it in the checksum: its number in the first version.
 const HASHED_CODING: Coding = Coding::Planes;
@@ -63,6 +66,12 @@ struct Document {
     measured: Option<Numbers>,
     #[serde(default)]
     original: bool,
+    /// The coding in the store.
+    #[serde(default)]
+    kept_as: Option<String>,
+    /// Largest difference and root mean square of each channel.
+    #[serde(default)]
+    latent_error: Vec<[f32; 2]>,
     created_ms: u64,
     unknown: Vec<Field>,
     checksum: String,
@@ -159,6 +168,10 @@ pub(super) fn write(record: &Record) -> Result<Vec<u8>> {
             .collect(),
         measured: header.measured.as_ref().map(Numbers::of),
         original: header.original,
+        kept_as: Some(header.coding.to_string()),
+        latent_error: (header.latent_error.iter())
+            .map(|error| [error.max_abs, error.rms])
+            .collect(),
         created_ms: header.created_ms,
         unknown: (header.unknown.iter())
             .map(|(tag, value)| Field {
@@ -268,6 +281,13 @@ impl Document {
             tags,
             measured: self.measured.map(Numbers::into_measured),
             original: self.original,
+            coding: match &self.kept_as {
+                Some(name) => name.parse()?,
+                None => Coding::default(),
+            },
+            latent_error: (self.latent_error.into_iter())
+                .map(|[max_abs, rms]| ChannelError { max_abs, rms })
+                .collect(),
             encoder: encoder.transpose()?,
             source: source.transpose()?,
             preparation: self.preparation,

@@ -8,7 +8,7 @@ use super::*;
 use crate::exif::{Exif, Position};
 use crate::latent::{Latent, LatentShape};
 use crate::quality::{Measured, Quality};
-use crate::record::{Coding, EncoderStamp, Source, Tags};
+use crate::record::{ChannelError, Coding, EncoderStamp, Source, Tags};
 use crate::tile::Tiling;
 
 pub(super) fn record(id: &str) -> Record {
@@ -64,6 +64,13 @@ pub(super) fn record(id: &str) -> Record {
                 },
                 decoder: "tiny".into(),
             }),
+            latent_error: vec![
+                ChannelError {
+                    max_abs: 0.1,
+                    rms: 0.062_5,
+                },
+                ChannelError::default(),
+            ],
             original: false,
             created_ms: 1_800_000_000_123,
             unknown: vec![(0x0777, b"later\0\xff".to_vec()), (0x0100, vec![])],
@@ -94,6 +101,7 @@ fn tags() -> Tags {
 
 pub(super) fn without_what_version_1_lacked(record: &mut Record) {
     record.header.measured = None;
+    record.header.latent_error.clear();
     record.header.tiling = None;
     record.header.exif = Exif::default();
     record.header.tags = Tags::default();

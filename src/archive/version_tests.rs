@@ -7,6 +7,37 @@ fn the_json_says_everything_in_a_fixed_order() {
     let mut record = record("a/b");
     record.header.source.as_mut().unwrap().name = "é.png".into();
     let (json, _) = files(&record);
+    let checksum = "5467e6230fcdfc300b7784a17b89bb0b8c9fca4c77f4a6bc70dc0e1271fab3c5";
+    let later = r#"  "measured": {
+    "decoder": "tiny",
+    "psnr": 27.123456789,
+    "ssim": 0.912345678,
+    "ms_ssim": null,
+    "ssimulacra2": -3.25
+  },
+  "original": false,
+  "kept_as": "fast",
+  "latent_error": [
+    [
+      0.1,
+      0.0625
+    ],
+    [
+      0.0,
+      0.0
+    ]
+  ],
+"#;
+    assert_eq!(String::from_utf8(json).unwrap(), said(4, later, checksum));
+}
+
+#[test]
+fn an_archive_of_version_3_is_read() {
+    let mut record = record("a/b");
+    record.header.source.as_mut().unwrap().name = "é.png".into();
+    record.header.latent_error.clear();
+    let (_, tensor) = files(&record);
+    // What the third version of archives had here.
     let checksum = "501d105b0caea71f83b146a1431ab73eb01b4ecace65b8060be402d59e4fd529";
     let later = r#"  "measured": {
     "decoder": "tiny",
@@ -17,7 +48,9 @@ fn the_json_says_everything_in_a_fixed_order() {
   },
   "original": false,
 "#;
-    assert_eq!(String::from_utf8(json).unwrap(), said(3, later, checksum));
+    let json = said(3, later, checksum);
+    let bytes = tar(&[("a/b.json", json.as_bytes()), ("a/b.safetensors", &tensor)]);
+    assert_same(&read(&bytes).unwrap(), &[record]);
 }
 
 /// The JSON of the record above, as a version of archives says it, with what `later` versions added.
@@ -89,6 +122,7 @@ fn an_archive_of_version_2_is_read() {
     let mut record = record("a/b");
     record.header.source.as_mut().unwrap().name = "é.png".into();
     record.header.measured = None;
+    record.header.latent_error.clear();
     let (_, tensor) = files(&record);
     // What the second version of archives had here.
     let checksum = "b0bc9a62313a9bfa37b67c886761e4d8aa934d2338132d82405a045018bb328e";

@@ -3,8 +3,8 @@
 //! Invariant: an image has exactly the size that went in, and the alpha; the same record, decoder and seed give the
 //! same image; an original that is kept comes back unless a decoder is named.
 
-use super::{Database, prepared_as};
-use crate::error::{Error, Result};
+use super::{Database, original_of};
+use crate::error::{Error, ErrorKind, Result};
 use crate::image_io::{Limits, read_image};
 #[cfg(doc)]
 use crate::model::Hub;
@@ -119,19 +119,12 @@ fn read_original(record: &Record, file: &[u8], options: &DecodeOptions) -> Resul
     let what = format!("the original of `{}`", header.id);
     options.refuse_sampling(&what)?;
     let read = read_image(file, &what, &options.limits)?;
-    let pixels = match prepared_as(header)? {
-        Some(resize) => resize.apply(&read.pixels)?,
-        None => read.pixels,
-    };
-    if (pixels.width(), pixels.height()) != (header.width, header.height) {
-        return Err(Error::corrupted(format!(
-            "{what} is an image of {}x{} pixels, and its record says {}x{}",
-            pixels.width(),
-            pixels.height(),
-            header.width,
-            header.height
-        )));
-    }
+    let pixels = original_of(header, read.pixels, &what).map_err(|error| match error.kind() {
+        ErrorKind::InvalidInput => {
+            Error::corrupted(format!("{what} is another image")).with_source(error)
+        }
+        _ => error,
+    })?;
     Ok(Image {
         pixels,
         decoder: None,

@@ -3,6 +3,7 @@
 //! Invariant: an image is acknowledged only once its record is durable, and comes back at exactly
 //! the size it went in.
 
+mod coding;
 mod decode;
 mod prepare;
 mod promise;
@@ -18,12 +19,13 @@ use crate::image_io::{Limits, ReadImage, Resize, read_image};
 use crate::latent::Latent;
 use crate::model::{Encoded, Hub};
 use crate::pixels::Pixels;
-use crate::record::{EncoderStamp, Record, RecordHeader, RecordId, Source, Tags};
+use crate::record::{Coding, EncoderStamp, Record, RecordHeader, RecordId, Source, Tags};
 use crate::store::{Entry, Store};
 
+pub use coding::CodingChoice;
 pub use decode::{DecodeOptions, Image};
 pub use prepare::source_of;
-pub(crate) use prepare::{Prepared, preparation, prepared_as};
+pub(crate) use prepare::{Prepared, original_of, preparation, prepared_as};
 pub use promise::{Below, Promise};
 
 /// The property of a store that names its default encoder.
@@ -48,6 +50,8 @@ pub struct PutOptions {
     /// Whether to keep the place where the picture was taken, if its file says it. It isn't kept unless told, because
     /// it may be somebody's home.
     pub keep_position: bool,
+    /// How its latent is kept.
+    pub coding: CodingChoice,
     /// How near the image must come back.
     pub promise: Promise,
 }
@@ -71,6 +75,8 @@ pub struct ForeignLatent {
     pub alpha: Option<Vec<u8>>,
     /// What to say of the image.
     pub tags: Tags,
+    /// How it is kept.
+    pub coding: Coding,
 }
 
 impl ForeignLatent {
@@ -85,6 +91,7 @@ impl ForeignLatent {
             source: None,
             alpha: None,
             tags: Tags::default(),
+            coding: Coding::default(),
         }
     }
 }
@@ -324,12 +331,14 @@ impl Database {
             created_ms: now_ms(),
             ..RecordHeader::new(id, size, shape, &latent.latent_space)
         };
-        Ok(Record {
+        let mut record = Record {
             header,
             latent: latent.latent,
             alpha: latent.alpha,
             original: None,
-        })
+        };
+        record.recode(latent.coding)?;
+        Ok(record)
     }
 
     /// Removes the record `id`, durably.
@@ -379,11 +388,16 @@ impl Database {
             alpha: image.alpha,
             original: None,
         };
+        if !options.promise.measures() && !options.coding.measures() {
+            self.bring_to(options.coding, &mut record, None)?;
+            return Ok((record, notes));
+        }
+        let original = match &record.alpha {
+            Some(alpha) => image.colors.with_alpha(alpha.clone())?,
+            None => image.colors,
+        };
+        self.bring_to(options.coding, &mut record, Some(&original))?;
         if options.promise.measures() {
-            let original = match &record.alpha {
-                Some(alpha) => image.colors.with_alpha(alpha.clone())?,
-                None => image.colors,
-            };
             notes.extend(self.hold(&options.promise, &mut record, &original, image.file)?);
         }
         Ok((record, notes))

@@ -112,6 +112,28 @@ pub(crate) fn prepared_as(header: &RecordHeader) -> Result<Option<Resize>> {
     })
 }
 
+/// The image of the file that a record was made of, as it was before it was encoded. `what` names the file.
+///
+/// # Errors
+/// `InvalidInput` if the image then hasn't the size that the record says; as [`prepared_as`].
+pub(crate) fn original_of(header: &RecordHeader, image: Pixels, what: &str) -> Result<Pixels> {
+    let pixels = match prepared_as(header)? {
+        Some(resize) => resize.apply(&image)?,
+        None => image,
+    };
+    if (pixels.width(), pixels.height()) == (header.width, header.height) {
+        return Ok(pixels);
+    }
+    Err(Error::invalid(format!(
+        "{what} is an image of {}x{} pixels, and the record `{}` says {}x{}",
+        pixels.width(),
+        pixels.height(),
+        header.id,
+        header.width,
+        header.height
+    )))
+}
+
 /// What [`preparation`] said; `None` if it can't have said that.
 fn parse_preparation(text: &str) -> Option<Resize> {
     let (size, center_crop) = match text.strip_suffix(" center-crop") {

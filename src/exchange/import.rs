@@ -216,6 +216,7 @@ impl Database {
         };
         let mut latent = ForeignLatent::new(read.latent, &latent_space, size);
         latent.encoder = read.encoder;
+        latent.coding = options.coding;
         latent.alpha = read.alpha;
         latent.source = match file.said {
             Some(said) => said.source()?,

@@ -15,6 +15,7 @@ pub use shard::is_shard;
 pub use source::has_latents;
 
 use crate::error::Result;
+use crate::record::Coding;
 
 /// The most bytes of a latent file: several are held at once. 16 channels in f16 for an image of 32,000x32,000 pixels
 /// take as many.
@@ -45,4 +46,6 @@ pub struct LatentImport {
     pub scaled: bool,
     /// Whether records that are there are replaced; of two files with one id the later counts then.
     pub replace: bool,
+    /// How they are kept.
+    pub coding: Coding,
 }

@@ -13,6 +13,7 @@ mod members;
 mod originals;
 mod pipeline;
 mod read;
+mod recode;
 mod shard;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ use std::collections::BTreeMap;
 pub use gather::Inputs;
 pub use id::IdTemplate;
 pub use input::Origin;
+pub use recode::{RecodeOptions, RecodeOutcome, Recoded};
 pub use shard::Shard;
 
 use crate::database::PutOptions;

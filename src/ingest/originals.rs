@@ -13,7 +13,7 @@ use super::members::Members;
 use super::{Done, IngestOptions, Ingested, Outcome};
 use crate::database::Database;
 use crate::error::{ErrorKind, Result};
-use crate::record::RecordId;
+use crate::record::{RecordHeader, RecordId};
 use crate::store::Store;
 
 /// Where originals were found.
@@ -88,9 +88,9 @@ fn again(place: Place, id: RecordId) -> Input {
 type BySource = HashMap<(u64, [u8; 32]), Vec<Wanted>>;
 
 /// A record that is to be made again, and the name of its source.
-struct Wanted {
-    id: RecordId,
-    source: String,
+pub(super) struct Wanted {
+    pub(super) id: RecordId,
+    pub(super) source: String,
 }
 
 impl Database {
@@ -111,30 +111,17 @@ impl Database {
         stop: &AtomicBool,
         each: &mut dyn FnMut(&Done),
     ) -> Result<Ingested> {
-        let mut originals = Originals::default();
-        let mut missing = self.wanted(prefix, options, &mut originals.kept)?;
-        let lengths: HashSet<u64> = missing.keys().map(|(bytes, _)| *bytes).collect();
+        let model = self.hub().model(self.encoder_of(&options.put))?;
+        let fingerprint = model.encoder_fingerprint();
+        let wants = |header: &RecordHeader| {
+            let made_by = header
+                .encoder
+                .as_ref()
+                .and_then(|encoder| encoder.fingerprint);
+            made_by.is_none() || made_by != fingerprint
+        };
         let limit = options.put.limits.max_alloc_bytes;
-        from.gather(limit, &mut |found| {
-            if let Found::Input(input) = found
-                && let Some((origin, records)) =
-                    look(self.store(), input, limit, &lengths, &mut missing)
-            {
-                let ids = records.into_iter().map(|wanted| wanted.id).collect();
-                originals
-                    .files
-                    .entry(origin.path)
-                    .or_default()
-                    .insert(origin.member, ids);
-            }
-            if missing.is_empty() || stop.load(Ordering::Relaxed) {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
-        });
-        let mut lost: Vec<_> = missing.into_values().flatten().collect();
-        lost.sort_by(|a, b| a.id.cmp(&b.id));
+        let (originals, lost) = self.originals(from, prefix, &wants, limit, stop)?;
         let count = lost.len() as u64;
         for Wanted { id, source } in lost {
             each(&Done {
@@ -156,20 +143,54 @@ impl Database {
         })
     }
 
-    /// The records that another encoder made and whose file is to be found; those that keep it come into `kept`.
+    /// Looks for the files that records were made of: where they are, and the records whose file isn't found, in the
+    /// order of their ids. `wants` says which of the records whose ids begin with `prefix` are meant; `limit` is what a
+    /// file may have of bytes.
+    pub(super) fn originals(
+        &self,
+        from: Inputs,
+        prefix: &str,
+        wants: &dyn Fn(&RecordHeader) -> bool,
+        limit: u64,
+        stop: &AtomicBool,
+    ) -> Result<(Originals, Vec<Wanted>)> {
+        let mut originals = Originals::default();
+        let mut missing = self.wanted(prefix, wants, &mut originals.kept)?;
+        let lengths: HashSet<u64> = missing.keys().map(|(bytes, _)| *bytes).collect();
+        from.gather(limit, &mut |found| {
+            if let Found::Input(input) = found
+                && let Some((origin, records)) =
+                    look(self.store(), input, limit, &lengths, &mut missing)
+            {
+                let ids = records.into_iter().map(|wanted| wanted.id).collect();
+                originals
+                    .files
+                    .entry(origin.path)
+                    .or_default()
+                    .insert(origin.member, ids);
+            }
+            if missing.is_empty() || stop.load(Ordering::Relaxed) {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        });
+        let mut lost: Vec<_> = missing.into_values().flatten().collect();
+        lost.sort_by(|a, b| a.id.cmp(&b.id));
+        Ok((originals, lost))
+    }
+
+    /// The records that `wants` says and whose file is to be found; those that keep it come into `kept`.
     fn wanted(
         &self,
         prefix: &str,
-        options: &IngestOptions,
+        wants: &dyn Fn(&RecordHeader) -> bool,
         kept: &mut Vec<Wanted>,
     ) -> Result<BySource> {
-        let model = self.hub().model(self.encoder_of(&options.put))?;
-        let fingerprint = model.encoder_fingerprint();
         let mut wanted = BySource::new();
         for entry in self.store().entries(prefix) {
             let entry = entry?.header;
-            let made_by = entry.encoder.and_then(|encoder| encoder.fingerprint);
-            if made_by.is_some() && made_by == fingerprint {
+            if !wants(&entry) {
                 continue;
             }
             let header = match self.store().header(&entry.id) {

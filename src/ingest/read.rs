@@ -9,11 +9,12 @@ use std::sync::{Mutex, PoisonError};
 use super::input::{Input, Origin};
 use super::{IngestOptions, Outcome};
 use crate::database::{
-    Below, Database, Prepared, Promise, PutOptions, preparation, prepared_as, source_of,
+    Below, CodingChoice, Database, Prepared, Promise, PutOptions, preparation, prepared_as,
+    source_of,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::image_io::read_image;
-use crate::record::{RecordHeader, RecordId, Source};
+use crate::record::{Coding, RecordHeader, RecordId, Source};
 
 /// An image that is to be encoded.
 pub(super) struct Ready<'a> {
@@ -168,6 +169,11 @@ impl<'a> Reader<'a> {
             resize: prepared_as(&header)?,
             keep_position: header.exif.position.is_some(),
             promise: self.promise_of(&header),
+            coding: match header.coding {
+                // What nothing is written as any more.
+                Coding::Planes => CodingChoice::default(),
+                coding => CodingChoice::Of(coding),
+            },
             tags: header.tags,
             ..self.options.put.clone()
         })

@@ -9,8 +9,10 @@ use raw::Raw;
 
 use super::coding::Coding;
 use super::id::RecordId;
+use super::latent_error;
 use super::measured;
 use super::tags::Tags;
+use super::tier::ChannelError;
 use crate::error::{Error, Result};
 use crate::exif::{Exif, Position};
 use crate::fields::{self, REQUIRED};
@@ -96,6 +98,8 @@ pub struct RecordHeader {
     pub tags: Tags,
     /// How near the decoded image was to the one that went in, where that was measured.
     pub measured: Option<Measured>,
+    /// How far the latent is at most from what the encoder gave, for each channel; empty if it is exactly that.
+    pub latent_error: Vec<ChannelError>,
     /// Whether the file that the image came from is kept beside the latent.
     pub original: bool,
     /// When the record was made, in milliseconds since 1970-01-01 UTC.
@@ -131,6 +135,7 @@ mod tag {
     pub(in crate::record) const TAG: u16 = 16;
     pub(in crate::record) const QUALITY: u16 = 17;
     pub(in crate::record) const MEASURED_BY: u16 = 18;
+    pub(in crate::record) const LATENT_ERROR: u16 = 19;
 }
 
 impl RecordHeader {
@@ -151,6 +156,7 @@ impl RecordHeader {
             exif: Exif::default(),
             tags: Tags::default(),
             measured: None,
+            latent_error: Vec::new(),
             original: false,
             created_ms: 0,
             unknown: Vec::new(),
@@ -188,6 +194,7 @@ impl RecordHeader {
         if let Some(Measured { quality, .. }) = &self.measured {
             measured::check(quality)?;
         }
+        latent_error::check(&self.latent_error, self.shape)?;
         let encoder = self.encoder.as_ref().map(|e| ("encoder", &e.name));
         for (what, name) in [("latent space", &self.latent_space)]
             .into_iter()
@@ -250,6 +257,10 @@ impl RecordHeader {
         }
         if let Some(Measured { decoder, .. }) = &self.measured {
             push_text(out, tag::MEASURED_BY, decoder);
+        }
+        if !self.latent_error.is_empty() {
+            let bytes = latent_error::to_bytes(&self.latent_error);
+            fields::push(out, tag::LATENT_ERROR, &bytes);
         }
     }
 

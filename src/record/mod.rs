@@ -7,16 +7,20 @@
 mod coding;
 mod header;
 mod id;
+mod latent_error;
 mod measured;
 mod tags;
+mod tier;
 
 use twox_hash::XxHash3_64;
 
 pub use coding::Coding;
+pub(crate) use coding::{compress, decompress};
 pub(crate) use header::check_name;
 pub use header::{EncoderStamp, RecordHeader, Source};
 pub use id::RecordId;
 pub use tags::Tags;
+pub use tier::{ChannelError, Tier};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::latent::Latent;
@@ -47,10 +51,38 @@ impl std::fmt::Debug for Record {
 }
 
 impl Record {
+    /// Keeps the latent as `coding` from now on. A lossy coding moves its values to the levels of its tier: then the
+    /// header states the bounds of that, and what was measured of the image before holds no more and is forgotten.
+    ///
+    /// # Errors
+    /// `InvalidInput` if the latent is in the levels of a coarser tier: finer ones would take more bytes and give a worse image.
+    pub fn recode(&mut self, coding: Coding) -> Result<()> {
+        let header = &mut self.header;
+        match (header.coding, coding) {
+            (from, to) if from == to => return Ok(()),
+            (Coding::Quantised(from), Coding::Quantised(to)) if from < to => {
+                return Err(Error::invalid(format!(
+                    "`{}` is kept as {from} already, which is coarser than {to}",
+                    header.id
+                )));
+            }
+            (_, Coding::Quantised(tier)) => {
+                let (latent, errors) = tier::quantised(&self.latent, tier);
+                header.latent_error = tier::accumulated(&header.latent_error, errors);
+                header.measured = None;
+                self.latent = latent;
+            }
+            _ => {}
+        }
+        header.coding = coding;
+        Ok(())
+    }
+
     /// The record as bytes that describe themselves.
     ///
     /// # Errors
-    /// `InvalidInput` if a name in the header is too long, or shape and latent disagree.
+    /// `InvalidInput` if a name in the header is too long, shape and latent disagree, or the coding is lossy and the
+    /// latent isn't in its levels: [`recode`](Self::recode) brings it there.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
         self.check()?;
         let header = self.header.to_fields();

@@ -59,6 +59,13 @@ fn record() -> Record {
                 },
                 decoder: "tiny".into(),
             }),
+            latent_error: vec![
+                ChannelError {
+                    max_abs: 0.125,
+                    rms: 0.031_25,
+                };
+                4
+            ],
             original: true,
             created_ms: 1_800_000_000_000,
             unknown: vec![],

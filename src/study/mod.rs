@@ -3,13 +3,14 @@
 //! Invariant: nothing is written to any store; every number is of the pixels beside it, measured against the original.
 
 mod codec;
+mod codings;
 mod subject;
 mod summary;
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use crate::database::{Database, DecodeOptions};
+use crate::database::{CodingChoice, Database, DecodeOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::half::f16;
 use crate::image_io::{ImageFormat, Limits};
@@ -18,6 +19,7 @@ use crate::metrics::measure;
 use crate::pixels::Pixels;
 use crate::quality::Quality;
 use crate::record::Record;
+pub use codings::{CodingFigures, Sample};
 pub use subject::Subject;
 pub use summary::{Summarized, Summary};
 
@@ -37,6 +39,8 @@ pub struct StudyOptions {
     pub seed: Option<String>,
     /// What an image file may cost to read.
     pub limits: Limits,
+    /// How the latents of files are kept.
+    pub coding: CodingChoice,
 }
 
 /// One image, and all that is held against it.

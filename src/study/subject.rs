@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use super::StudyOptions;
-use crate::database::{Database, DecodeOptions, Prepared, PutOptions, prepared_as, source_of};
+use crate::database::{Database, DecodeOptions, Prepared, PutOptions, original_of, source_of};
 use crate::error::{Error, Result};
 use crate::fs::read_file;
 use crate::image_io::{Limits, read_image};
@@ -53,12 +53,13 @@ fn name_of(path: &Path) -> String {
 }
 
 /// Encodes a file as a put under its own name would.
-fn of_file(database: &Database, options: &StudyOptions, path: &Path) -> Result<Found> {
+pub(super) fn of_file(database: &Database, options: &StudyOptions, path: &Path) -> Result<Found> {
     let (name, bytes) = (name_of(path), read_file(path)?);
     let image = read_image(&bytes, &name, &options.limits)?;
     let original = image.pixels.clone();
     let put = PutOptions {
         encoder: options.encoder.clone(),
+        coding: options.coding,
         ..PutOptions::default()
     };
     let source = Some(source_of(&bytes, &name));
@@ -115,7 +116,7 @@ fn of_record(
 }
 
 /// The original that a record keeps.
-fn kept(database: &Database, record: &Record, limits: &Limits) -> Result<Pixels> {
+pub(super) fn kept(database: &Database, record: &Record, limits: &Limits) -> Result<Pixels> {
     let options = DecodeOptions {
         limits: *limits,
         ..DecodeOptions::default()
@@ -133,20 +134,7 @@ fn given(
     let (name, bytes) = (name_of(path), read_file(path)?);
     let image = read_image(&bytes, &name, limits)?;
     notes.extend(image.notes.iter().map(ToString::to_string));
-    let pixels = match prepared_as(header)? {
-        Some(resize) => resize.apply(&image.pixels)?,
-        None => image.pixels,
-    };
-    if (pixels.width(), pixels.height()) != (header.width, header.height) {
-        return Err(Error::invalid(format!(
-            "{name} is an image of {}x{} pixels, and the record `{}` says {}x{}",
-            pixels.width(),
-            pixels.height(),
-            header.id,
-            header.width,
-            header.height
-        )));
-    }
+    let pixels = original_of(header, image.pixels, &name)?;
     let source = header.source.as_ref();
     if source.is_some_and(|source| source.blake3 != source_of(&bytes, &name).blake3) {
         notes.push(format!(

@@ -1,6 +1,8 @@
 //! The arguments of every command that encodes images.
 
-use latentdb::{Below, Error, ErrorKind, Limits, Promise, PutOptions, Resize, Tags};
+use latentdb::{
+    Below, Coding, CodingChoice, Error, ErrorKind, Limits, Promise, PutOptions, Resize, Tags,
+};
 
 use crate::report::Failure;
 
@@ -20,7 +22,43 @@ pub(crate) struct ImageArgs {
     #[arg(long)]
     keep_gps: bool,
     #[command(flatten)]
+    pub(crate) coding: CodingArgs,
+    #[command(flatten)]
     limits: LimitArgs,
+}
+
+/// How latents are kept.
+#[derive(Debug, clap::Args)]
+pub(crate) struct CodingArgs {
+    /// Keep latents as fast or dense (without loss), or as q8, q6, q5 or q4 (rounded to so many bits) [default: fast]
+    #[arg(long, value_name = "NAME", value_parser = parse_coding)]
+    coding: Option<Coding>,
+    /// Keep each latent in the coarsest tier whose decoded image loses less PSNR than this
+    #[arg(long, value_name = "DB", value_parser = parse_loss, conflicts_with = "coding")]
+    psnr_loss: Option<f64>,
+}
+
+impl CodingArgs {
+    /// What the arguments say, if they do.
+    pub(crate) fn chosen(&self) -> Option<CodingChoice> {
+        let measured = self.psnr_loss.map(CodingChoice::PsnrLoss);
+        measured.or(self.coding.map(CodingChoice::Of))
+    }
+
+    /// The coding that doesn't depend on an image.
+    pub(crate) fn coding(&self) -> Coding {
+        self.coding.unwrap_or_default()
+    }
+}
+
+pub(crate) fn parse_coding(text: &str) -> Result<Coding, String> {
+    text.parse().map_err(|e: Error| e.to_string())
+}
+
+fn parse_loss(text: &str) -> Result<f64, String> {
+    let loss = text.parse().ok();
+    let loss = loss.filter(|loss: &f64| loss.is_finite() && *loss > 0.0);
+    loss.ok_or_else(|| "a loss of PSNR is a number of dB above 0, such as 0.1".to_owned())
 }
 
 /// How near images must come back.
@@ -112,6 +150,7 @@ impl ImageArgs {
             limits: self.limits.limits(),
             tags,
             keep_position: self.keep_gps,
+            coding: self.coding.chosen().unwrap_or_default(),
             promise,
         }
     }

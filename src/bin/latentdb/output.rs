@@ -235,7 +235,7 @@ pub(crate) fn header_json(header: &RecordHeader, stored_bytes: u64, bits_per_pix
         "latent_space": header.latent_space,
         "encoder": encoder.map(|e| &e.name),
         "fingerprint": encoder.and_then(|e| e.fingerprint).map(|f| hex(&f)),
-        "coding": header.coding.name(),
+        "coding": header.coding.to_string(),
         "bytes_stored": stored_bytes,
         "bits_per_pixel": rounded(bits_per_pixel, 4),
         "source_bytes": header.source.as_ref().map(|s| s.bytes),

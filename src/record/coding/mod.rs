@@ -5,6 +5,7 @@
 
 pub(super) mod alpha;
 mod dense;
+mod levels;
 mod pairs;
 mod planes;
 
@@ -13,6 +14,8 @@ mod tests;
 
 use std::borrow::Cow;
 use std::cell::RefCell;
+use std::fmt::{self, Display, Formatter};
+use std::str::FromStr;
 
 use zstd::bulk::{Compressor, Decompressor};
 use zstd::zstd_safe::CParameter;
@@ -20,6 +23,7 @@ use zstd::zstd_safe::CParameter;
 use self::pairs::Layout;
 use crate::error::{Error, ErrorKind, Result};
 use crate::latent::{Latent, LatentShape};
+use crate::record::tier::Tier;
 
 /// How a record keeps the values of its latent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -39,19 +43,16 @@ pub enum Coding {
     /// Each value predicted from its neighbours, also those in earlier channels, and coded by how far off that is: takes
     /// least, and is read at a tenth of the speed or less; as `Planes` where that takes less.
     Dense,
+    /// Rounded to the levels of a [`Tier`], and these as in `Dense`. Lossy: the record states how far values moved.
+    Quantised(Tier),
 }
 
-impl Coding {
-    const ALL: [Self; 3] = [Coding::Planes, Coding::Fast, Coding::Dense];
+/// Added to the quarter bits of a tier this is its number in records.
+const QUANTISED: u8 = 0x80;
 
-    /// The name used on the command line and in `--json`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Coding::Planes => "planes",
-            Coding::Fast => "fast",
-            Coding::Dense => "dense",
-        }
-    }
+impl Coding {
+    /// The codings that give back the very values they were given.
+    pub const LOSSLESS: [Self; 3] = [Coding::Planes, Coding::Fast, Coding::Dense];
 
     /// The number that stands for it in records.
     pub(crate) fn tag(self) -> u8 {
@@ -59,16 +60,45 @@ impl Coding {
             Coding::Planes => 1,
             Coding::Fast => 2,
             Coding::Dense => 3,
+            Coding::Quantised(tier) => QUANTISED | tier.quarters(),
         }
     }
 
     pub(crate) fn from_tag(tag: u8) -> Result<Self> {
-        let known = Self::ALL.into_iter().find(|coding| coding.tag() == tag);
-        known.ok_or_else(|| {
+        let lossless = (Self::LOSSLESS.into_iter()).find(|coding| coding.tag() == tag);
+        let tier = || Tier::from_quarters(tag.checked_sub(QUANTISED)?).map(Coding::Quantised);
+        lossless.or_else(tier).ok_or_else(|| {
             Error::new(
                 ErrorKind::UnsupportedVersion,
                 format!("coding {tag} is unknown to this version"),
             )
+        })
+    }
+}
+
+impl Display for Coding {
+    /// The name used on the command line and in `--json`: `fast`, `dense`, `planes`, or that of the tier.
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Coding::Planes => f.write_str("planes"),
+            Coding::Fast => f.write_str("fast"),
+            Coding::Dense => f.write_str("dense"),
+            Coding::Quantised(tier) => tier.fmt(f),
+        }
+    }
+}
+
+impl FromStr for Coding {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        let lossless = (Self::LOSSLESS.into_iter()).find(|coding| coding.to_string() == name);
+        let coding = lossless.or_else(|| name.parse().ok().map(Coding::Quantised));
+        coding.ok_or_else(|| {
+            Error::invalid(format!(
+                "there is no coding `{}`: they are fast, dense, planes, q8, q6, q5, q4, and the quarters of a bit between q4 and q10, such as q5.25",
+                name.escape_debug()
+            ))
         })
     }
 }
@@ -87,6 +117,8 @@ pub(crate) fn compress(latent: &Latent, coding: Coding) -> Result<Vec<u8>> {
     let mut out = Vec::new();
     match coding {
         Coding::Planes => planes::compress(values, &mut out)?,
+        Coding::Dense => return dense::compress(latent.shape(), values),
+        Coding::Quantised(tier) => return levels::compress(latent.shape(), values, tier),
         Coding::Fast => {
             out.push(form::SEGMENTS);
             let pairs = pairs::compress(values, &mut out)?;
@@ -99,7 +131,6 @@ pub(crate) fn compress(latent: &Latent, coding: Coding) -> Result<Vec<u8>> {
                 return Ok(planes);
             }
         }
-        Coding::Dense => return dense::compress(latent.shape(), values),
     }
     Ok(out)
 }
@@ -109,11 +140,14 @@ pub(crate) fn decompress(shape: LatentShape, coding: Coding, payload: &[u8]) -> 
     let values = shape.values()?;
     let (form, rest) = match coding {
         Coding::Planes => (form::PLANES, payload),
+        Coding::Dense => return Latent::from_finite(shape, dense::decompress(shape, payload)?),
+        Coding::Quantised(tier) => {
+            return Latent::from_finite(shape, levels::decompress(shape, tier, payload)?);
+        }
         Coding::Fast => payload
             .split_first()
             .map(|(form, rest)| (*form, rest))
             .ok_or_else(damaged)?,
-        Coding::Dense => return Latent::from_finite(shape, dense::decompress(shape, payload)?),
     };
     match form {
         form::PLANES => Latent::new(shape, planes::decompress(values, rest)?),

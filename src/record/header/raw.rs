@@ -11,8 +11,10 @@ use crate::latent::LatentShape;
 use crate::quality::{Measured, Quality};
 use crate::record::coding::Coding;
 use crate::record::id::RecordId;
+use crate::record::latent_error;
 use crate::record::measured;
 use crate::record::tags::Tags;
+use crate::record::tier::ChannelError;
 use crate::tile::Tiling;
 
 /// The fields as found, before it is known whether all that must be there is.
@@ -38,6 +40,7 @@ pub(super) struct Raw {
     original: bool,
     quality: Option<Quality>,
     measured_by: String,
+    latent_error: Vec<ChannelError>,
     created_ms: u64,
     unknown: Vec<(u16, Vec<u8>)>,
 }
@@ -99,6 +102,7 @@ impl Raw {
             tag::POSITION => self.exif.position = Some(position(value)?),
             tag::TAG => self.tags.read(&fields::text("tag", value)?)?,
             tag::QUALITY => self.quality = Some(measured::from_bytes(value)?),
+            tag::LATENT_ERROR => self.latent_error = latent_error::from_bytes(value)?,
             tag::MEASURED_BY => self.measured_by = fields::text("measured by", value)?,
             _ if tag & REQUIRED != 0 => {
                 return Err(fields::unknown_required("the record's header", tag));
@@ -145,6 +149,7 @@ impl Raw {
                 quality,
                 decoder: self.measured_by,
             }),
+            latent_error: self.latent_error,
             original: self.original,
             created_ms: self.created_ms,
             unknown: self.unknown,

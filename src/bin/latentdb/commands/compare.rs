@@ -19,7 +19,7 @@ use latentdb::{
 use serde_json::{Value, json};
 
 use crate::context::Context;
-use crate::image_args::{LimitArgs, with_limit_hint};
+use crate::image_args::{CodingArgs, LimitArgs, with_limit_hint};
 use crate::output::{self, Target};
 use crate::progress::with_spinner;
 use crate::report::Failure;
@@ -67,6 +67,8 @@ pub(crate) struct Compare {
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     output: Vec<PathBuf>,
     #[command(flatten)]
+    coding: CodingArgs,
+    #[command(flatten)]
     limits: LimitArgs,
     /// One JSON object instead of tables
     #[arg(long)]
@@ -92,6 +94,7 @@ pub(crate) fn run(context: &Context, command: &Compare) -> Result<(), Failure> {
             steps: command.steps,
             seed: command.seed.clone(),
             limits: command.limits.limits(),
+            coding: command.coding.chosen().unwrap_or_default(),
         },
     )?;
     let mut told = Told::new(command, &outputs);
@@ -171,6 +174,10 @@ impl Compare {
             .filter(|given| !is_file(given))
             .collect();
         let originals = self.original.len();
+        if self.coding.chosen().is_some() && !ids.is_empty() {
+            let what = "--coding and --psnr-loss are for files: a record is compared as it is kept";
+            return Err(Failure::Usage(what.to_owned()));
+        }
         let database = match (context.open_read_only(), ids.first()) {
             (Ok(database), _) => database,
             (Err(error), first) if error.kind() == ErrorKind::StoreNotFound => {

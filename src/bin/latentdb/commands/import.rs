@@ -9,12 +9,13 @@ use std::sync::atomic::Ordering;
 use clap::ValueHint;
 use latentdb::backend::Mode;
 use latentdb::{
-    ArchiveReader, Error, ErrorKind, Exchanged, LatentFormat, LatentImport, has_latents, is_shard,
+    ArchiveReader, Coding, Error, ErrorKind, Exchanged, LatentFormat, LatentImport, has_latents,
+    is_shard,
 };
 
 use crate::context::{Context, file_name};
 use crate::exchange_told::Told;
-use crate::image_args::parse_size;
+use crate::image_args::{parse_coding, parse_size};
 use crate::output;
 use crate::progress::with_count;
 use crate::report::Failure;
@@ -66,6 +67,9 @@ struct LatentArgs {
     /// Values are scaled for a diffusion model; undo that with the factors of the latent space
     #[arg(long)]
     scaled: bool,
+    /// Keep them as fast or dense (without loss), or as q8, q6, q5 or q4 (rounded to so many bits) [default: fast]
+    #[arg(long, value_name = "NAME", value_parser = parse_coding)]
+    coding: Option<Coding>,
 }
 
 impl LatentArgs {
@@ -84,8 +88,10 @@ impl LatentArgs {
             size,
             compression_ratio,
             scaled,
+            coding,
         } = self;
-        *scaled || latent_space.is_some() || size.is_some() || compression_ratio.is_some()
+        let said = latent_space.is_some() || size.is_some() || compression_ratio.is_some();
+        *scaled || said || coding.is_some()
     }
 }
 
@@ -161,6 +167,7 @@ fn latents(
         compression_ratio: arguments.compression_ratio.map(NonZero::get),
         scaled: arguments.scaled,
         replace: command.replace,
+        coding: arguments.coding.unwrap_or_default(),
     };
     let database = context.open_or_create()?;
     let mut told = Told::default();

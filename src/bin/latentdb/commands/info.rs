@@ -1,6 +1,6 @@
 //! `latentdb info`: all that a record knows of its image, and what it costs.
 
-use latentdb::{Entry, Exif, Position, RecordId, Tiling};
+use latentdb::{ChannelError, Entry, Exif, Position, RecordId, Tiling};
 use serde_json::{Value, json};
 
 use crate::args::parse_id;
@@ -72,6 +72,10 @@ fn to_json(entry: &Entry) -> Value {
     });
     let tags = header.tags.iter();
     let tags = tags.map(|(key, value)| (key.to_owned(), json!(value)));
+    let errors = header.latent_error.iter();
+    let errors = errors.map(|error| json!({ "max_abs": error.max_abs, "rms": error.rms }));
+    let errors: Vec<_> = errors.collect();
+    value["latent_error"] = json!((!errors.is_empty()).then_some(errors));
     value["tags"] = Value::Object(tags.collect());
     value["computed"] = json!(header.encoder.as_ref().map(|e| &e.computed));
     value["created"] = json!(header.created_ms);
@@ -119,7 +123,14 @@ fn to_text(entry: &Entry) -> String {
         };
         lines.push(("encoder", format!("{encoder}{computed}")));
     }
-    lines.push(("coding", header.coding.name().to_owned()));
+    lines.push(("coding", header.coding.to_string()));
+    if !header.latent_error.is_empty() {
+        let largest =
+            |of: fn(&ChannelError) -> f32| header.latent_error.iter().map(of).fold(0.0, f32::max);
+        let (max_abs, rms) = (largest(|error| error.max_abs), largest(|error| error.rms));
+        let moved = format!("values moved by at most {max_abs:.4}, RMS {rms:.4}, in any channel");
+        lines.push(("loss", moved));
+    }
     lines.push((
         "stored",
         format!(

@@ -28,6 +28,7 @@ Examples:
   latentdb ingest 'photos/**/*.jpg' --id stem --tag album=2026
   find /data -name '*.png' -size +10k | latentdb ingest - --root /data
   latentdb ingest shard-{000..099}.tar --encoder sd --batch 16
+  latentdb ingest photos/ --psnr-loss 0.1
   latentdb ingest photos/ --min-psnr 26 --below keep-original
   latentdb ingest photos/ --failures failed.jsonl && latentdb ingest - < failed.jsonl
   latentdb --db part-$SLURM_ARRAY_TASK_ID ingest photos/ --shard $SLURM_ARRAY_TASK_ID/8")]

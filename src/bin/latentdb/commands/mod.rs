@@ -1,6 +1,7 @@
 //! The commands, one file each: its arguments, and one function that carries them out.
 
 mod backup;
+mod bench_codec;
 mod compact;
 mod compare;
 mod completions;
@@ -16,6 +17,7 @@ mod metrics;
 mod migrate;
 mod model;
 mod put;
+mod recode;
 mod reencode;
 mod repair;
 mod rm;
@@ -35,6 +37,7 @@ pub(crate) enum Command {
     Put(put::Put),
     Ingest(ingest::Ingest),
     Reencode(reencode::Reencode),
+    Recode(recode::Recode),
     Get(get::Get),
     Ls(ls::Ls),
     Info(info::Info),
@@ -44,6 +47,7 @@ pub(crate) enum Command {
     Stats(stats::Stats),
     Metrics(metrics::Metrics),
     Compare(compare::Compare),
+    BenchCodec(bench_codec::BenchCodec),
     Compact(compact::Compact),
     Migrate(migrate::Migrate),
     Verify(verify::Verify),
@@ -60,6 +64,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
     match args.command {
         Command::Init(command) => init::run(&context, &command),
         Command::Put(command) => put::run(&context, &command),
+        Command::Recode(command) => recode::run(&context, &command),
         Command::Reencode(command) => reencode::run(&context, &command),
         Command::Ingest(command) => ingest::run(&context, &command),
         Command::Get(command) => get::run(&context, &command),
@@ -71,6 +76,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         Command::Stats(command) => stats::run(&context, &command),
         Command::Metrics(command) => metrics::run(&command),
         Command::Compare(command) => compare::run(&context, &command),
+        Command::BenchCodec(command) => bench_codec::run(&context, &command),
         Command::Compact(command) => compact::run(&context, &command),
         Command::Migrate(command) => migrate::run(&context, &command),
         Command::Verify(command) => verify::run(&context, &command),

@@ -23,6 +23,7 @@ Examples:
   latentdb put cat cat.jpg
   latentdb put cat cat.jpg --replace --resize 512x512 --center-crop
   latentdb put cat cat.jpg --tag album=pets --tag stars=5
+  latentdb put cat cat.jpg --coding q6
   latentdb put cat cat.jpg --min-psnr 28 --below keep-original
   curl -s https://example.org/cat.jpg | latentdb put cat -
   latentdb put cat --latent cat.safetensors
@@ -44,7 +45,7 @@ pub(crate) struct Put {
     #[command(flatten)]
     tags: TagArgs,
     /// Store this latent (.safetensors, .npy or .npz) instead of an image; needs no model
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["file", "encoder", "resize", "keep_gps", "measure", "min_psnr", "min_ssim"])]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["file", "encoder", "resize", "keep_gps", "measure", "min_psnr", "min_ssim", "psnr_loss"])]
     latent: Option<PathBuf>,
     /// The latent space of --latent, where the file doesn't say: sd-v1, sdxl, tiny-1, ...
     #[arg(long, value_name = "NAME", requires = "latent")]
@@ -136,6 +137,7 @@ fn put_latent(context: &Context, command: &Put, file: &Path) -> Result<Stored, F
         size: command.size,
         scaled: command.scaled,
         replace: command.replace,
+        coding: command.image.coding.coding(),
         ..LatentImport::default()
     };
     let tags = command.tags.tags()?;

@@ -14,7 +14,7 @@ use crate::report::Failure;
 /// come back, and how many come back how near.
 ///
 /// With --json one object: records, pixels, rgb_bytes, latent_bytes, source_bytes, stored_bytes,
-/// disk_bytes, encoders, latent_spaces, originals, quality (psnr, ssim, ms_ssim, ssimulacra2: each null,
+/// disk_bytes, encoders, latent_spaces, codings, originals, quality (psnr, ssim, ms_ssim, ssimulacra2: each null,
 /// or records, infinite, mean, deviation, min, p5, median, p95, max, bins), path.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  latentdb stats")]
@@ -62,6 +62,9 @@ pub(crate) fn run(context: &Context, command: &Stats) -> Result<(), Failure> {
     }
     for (name, count) in &stats.latent_spaces {
         output::line(&format!("space    {name}: {count}"))?;
+    }
+    for (name, count) in &stats.codings {
+        output::line(&format!("coding   {name}: {count}"))?;
     }
     if stats.originals > 0 {
         let originals = output::count(stats.originals, "original");

@@ -74,7 +74,6 @@ pub(super) fn decompress(shape: LatentShape, payload: &[u8]) -> Result<Vec<f16>>
 }
 
 /// Integers of a latent, channel by channel.
-#[cfg_attr(not(test), expect(dead_code, reason = "coarser codings will use it"))]
 pub(super) fn compress_levels(shape: LatentShape, levels: &[i16]) -> Result<Vec<u8>> {
     let mut sizes: Vec<u16> = levels.iter().map(|level| level.unsigned_abs()).collect();
     // Residuals may be twice the largest level, and are kept up to 2^13.
@@ -87,7 +86,6 @@ pub(super) fn compress_levels(shape: LatentShape, levels: &[i16]) -> Result<Vec<
 }
 
 /// What [`compress_levels`] was given.
-#[cfg_attr(not(test), expect(dead_code, reason = "coarser codings will use it"))]
 pub(super) fn decompress_levels(shape: LatentShape, payload: &[u8]) -> Result<Vec<i16>> {
     let values = read::<Levels>(shape, payload)?;
     Ok(values.into_iter().map(u16::cast_signed).collect())
