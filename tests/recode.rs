@@ -352,7 +352,10 @@ fn what_can_be_no_coding_is_a_slip_that_leaves_all_as_it_was() {
             &["recode", "--psnr-loss", "1", "--coding", "q6"],
             "cannot be used with",
         ),
-        (&["recode", "--coding", "q6", "--from", "in"], "required"),
+        (
+            &["recode", "--coding", "q6", "--from", "in"],
+            "--from is for --psnr-loss",
+        ),
         (
             &["put", "x", "in/a.png", "--coding", "lossless"],
             "there is no coding `lossless`",

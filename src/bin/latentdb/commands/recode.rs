@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::ValueHint;
-use latentdb::{Error, Inputs, RecodeOptions, RecodeOutcome, Recoded};
+use latentdb::{CodingChoice, Error, Inputs, RecodeOptions, RecodeOutcome, Recoded};
 use serde_json::json;
 
 use super::ingest::check_exists;
@@ -36,7 +36,7 @@ pub(crate) struct Recode {
     #[command(flatten)]
     coding: CodingArgs,
     /// Where the originals are that --psnr-loss measures against: a folder, a tar, a file or a pattern; may be given several times
-    #[arg(long, value_name = "PATH", requires = "psnr_loss", value_hint = ValueHint::AnyPath)]
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
     from: Vec<PathBuf>,
     /// Only records whose ids begin with this
     #[arg(
@@ -57,11 +57,16 @@ pub(crate) struct Recode {
 }
 
 pub(crate) fn run(context: &Context, command: &Recode) -> Result<(), Failure> {
+    let coding = command.coding.chosen().ok_or_else(|| {
+        Failure::Usage("say --coding or --psnr-loss: how records are to be kept".to_owned())
+    })?;
+    if !command.from.is_empty() && !matches!(coding, CodingChoice::PsnrLoss(_)) {
+        let what = "--from is for --psnr-loss: no other coding looks at originals";
+        return Err(Failure::Usage(what.to_owned()));
+    }
     let options = RecodeOptions {
         prefix: command.prefix.clone(),
-        coding: command.coding.chosen().ok_or_else(|| {
-            Failure::Usage("say --coding or --psnr-loss: how records are to be kept".to_owned())
-        })?,
+        coding,
         limits: command.limits.limits(),
         dry_run: command.dry_run,
     };

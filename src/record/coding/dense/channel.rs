@@ -98,8 +98,9 @@ impl Model {
 
     /// Whether sums of products with 16-bit levels fit 32 bits.
     pub(super) fn is_bounded(&self) -> bool {
-        let sum: u32 = self.coefficients().map(i32::unsigned_abs).sum();
-        sum << (ONE - self.precision) < MOST_COEFFICIENTS
+        let sizes = self.coefficients().map(i32::unsigned_abs);
+        let sum: u64 = sizes.map(u64::from).sum();
+        sum << (ONE - self.precision) < u64::from(MOST_COEFFICIENTS)
     }
 
     /// Bits that [`Channel::write`] takes for it, more or less.

@@ -46,7 +46,7 @@ mod form {
 const MANY_VALUES: usize = 4096;
 /// A value takes at least a hundredth of a bit: a payload that claims more values for each of its bytes is refused before
 /// anything is allocated.
-const MOST_VALUES_OF_BYTE: usize = 4096;
+const MOST_VALUES_OF_BYTE: usize = 1024;
 /// Residuals are kept in at most 2^6 16ths of a level.
 const MOST_COARSE: u32 = 6;
 /// A channel's parameters take more bytes than this.
