@@ -370,7 +370,7 @@ fn what_can_be_no_coding_is_a_slip_that_leaves_all_as_it_was() {
     let empty = Sandbox::new();
     empty
         .run(&["recode", "--coding", "q6"])
-        .fails(1, &["no store"]);
+        .fails(1, &["latentdb init makes a store"]);
     assert_eq!(empty.names(), [""; 0]);
 }
 

@@ -177,8 +177,8 @@ fn to_json(figures: &CodingFigures) -> Value {
         "coding": figures.coding.to_string(),
         "ratio": output::rounded(ratio(figures), 4),
         "bits_per_pixel": output::rounded(bits_per_pixel(figures), 4),
-        "encode_mb_s": output::rounded(speed(figures, figures.encode), 1),
-        "decode_mb_s": output::rounded(speed(figures, figures.decode), 1),
+        "encode_mb_s": output::rounded(speed(figures, figures.encode), 3),
+        "decode_mb_s": output::rounded(speed(figures, figures.decode), 3),
         "psnr_beside_f16": rounded(mean(figures.change), 3),
         "psnr_loss": rounded(mean(figures.loss), 4),
     })
