@@ -36,7 +36,10 @@ SEED ?=
 SECONDS ?= 60
 FUZZ_TARGETS := $(notdir $(basename $(wildcard fuzz/fuzz_targets/*.rs)))
 
-.PHONY: help setup demo study test test-browser crash fuzz check bench bench-peers bench-read bench-scale bench-ingest golden interop need-cargo need-python
+# What `make test-aarch64` needs: rustup's target, gcc-aarch64-linux-gnu and qemu-user.
+AARCH64 := aarch64-unknown-linux-gnu
+
+.PHONY: help setup demo study rates test test-aarch64 test-browser crash fuzz check bench bench-peers bench-read bench-scale bench-ingest golden interop need-cargo need-python
 .DEFAULT_GOAL := help
 
 help:
@@ -44,8 +47,10 @@ help:
 	@echo 'make demo               put sample images, get them back, show both: demo/side-by-side.png'
 	@echo 'make demo IMAGES=DIR    the same with your images'
 	@echo 'make study              what decoders and codecs make of sample images: study/figure.png, report.html, table.csv'
+	@echo 'make rates              bits per pixel against quality, latents beside JPEG, WebP and AVIF: docs/rates.svg (a quarter of an hour)'
 	@echo 'make test-browser       the page of `compare` in a headless Chromium, where there is one'
 	@echo 'make test               all tests: the library, the program, the examples, the installer'
+	@echo 'make test-aarch64       stored latents decoded on another processor, under qemu: needs gcc-aarch64-linux-gnu, qemu-user'
 	@echo 'make crash ROUNDS=200   kill a writer that often, and say what that hit; SEED=N decides as before'
 	@echo 'make fuzz SECONDS=60    arbitrary bytes where the store reads its own, so long for each target'
 	@echo 'make check              formatting, lints, documentation; no test is run'
@@ -75,6 +80,24 @@ study: need-cargo setup
 test-browser: need-cargo setup
 	$(CARGO) build --locked --release
 	ORT_DYLIB_PATH="$(RUNTIME)" $(PYTHON) tests/browser/report.py "$$TARGET/release/latentdb"
+
+# The weights of TAEF2 come from beside the checkout; matplotlib, 30 MB, into a folder of its own.
+rates: need-cargo setup
+	$(CARGO) build --locked --release
+	$(PYTHON) -m venv "$$TARGET/rates-venv"
+	"$$TARGET/rates-venv/bin/python" -m pip install --quiet -r benches/rates/requirements.txt
+	@rm -rf "$$TARGET/rates-models"
+	"$$TARGET/release/latentdb" --models "$$TARGET/rates-models" model import ../shared/models/taef2 --name taef2 --latent-space flux2
+	ORT_DYLIB_PATH="$(RUNTIME)" "$$TARGET/rates-venv/bin/python" benches/rates/rates.py "$$TARGET/release/latentdb" \
+		--images ../shared/images/kodak --models "$$TARGET/rates-models" --encoders tiny,taef2 --out docs/rates
+
+# No float is on the way of decoding latents, and no width of an integer depends on the machine: this proves it.
+test-aarch64: need-cargo
+	rustup target add $(AARCH64)
+	CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc CC_aarch64_unknown_linux_gnu=aarch64-linux-gnu-gcc \
+		CXX_aarch64_unknown_linux_gnu=aarch64-linux-gnu-g++ \
+		CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER='qemu-aarch64 -L /usr/aarch64-linux-gnu' \
+		$(CARGO) test --locked --target $(AARCH64) --lib record::
 
 test: need-cargo setup
 	ORT_DYLIB_PATH="$(RUNTIME)" $(CARGO) test --locked --all-features --no-fail-fast --lib --bins --tests --examples

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use latentdb::half::f16;
 use latentdb::{
-    Coding, Database, ForeignLatent, Latent, LatentShape, Measured, Pixels, Record, measure,
+    Coding, Database, ForeignLatent, Latent, LatentShape, Measured, Pixels, Record, Tier, measure,
     source_of,
 };
 
@@ -18,8 +18,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for (n, exponents) in [1, 8, 31].into_iter().enumerate() {
         let folder = folder.path().join(format!("database-{n}"));
         let mut record = record(&folder, exponents)?;
-        for coding in [Coding::Fast, Coding::Dense] {
-            record.header.coding = coding;
+        for coding in [Coding::Fast, Coding::Dense, Coding::Quantised(Tier::Q6)] {
+            record.recode(coding)?;
             seeds.push(("record", record.to_bytes()?));
         }
     }

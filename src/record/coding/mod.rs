@@ -10,6 +10,8 @@ mod pairs;
 mod planes;
 
 #[cfg(test)]
+mod levels_tests;
+#[cfg(test)]
 mod tests;
 
 use std::borrow::Cow;
