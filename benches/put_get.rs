@@ -223,7 +223,7 @@ fn codings(criterion: &mut Criterion) {
         let records = records(coding);
         let bytes = |record: &Record| record.to_bytes().expect("bytes");
         let stored: Vec<Vec<u8>> = records.iter().map(bytes).collect();
-        group.bench_function(format!("encode_{}", coding), |b| {
+        group.bench_function(format!("encode_{coding}"), |b| {
             b.iter(|| {
                 records
                     .iter()
@@ -231,7 +231,7 @@ fn codings(criterion: &mut Criterion) {
                     .sum::<usize>()
             });
         });
-        group.bench_function(format!("decode_{}", coding), |b| {
+        group.bench_function(format!("decode_{coding}"), |b| {
             b.iter(|| {
                 for bytes in &stored {
                     std::hint::black_box(Record::from_bytes(bytes).expect("a record"));

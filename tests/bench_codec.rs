@@ -37,7 +37,7 @@ fn of_a_store_it_tells_ratio_speed_and_how_far_images_move() {
         for speed in ["encode_mb_s", "decode_mb_s"] {
             assert!(figures[speed].as_f64().unwrap() > 0.0, "{figures}");
         }
-        let lossy = name.starts_with("q");
+        let lossy = name.starts_with('q');
         assert_eq!(figures["psnr_beside_f16"].is_number(), lossy, "{figures}");
         // No original is at hand.
         assert!(figures["psnr_loss"].is_null());

@@ -100,6 +100,32 @@ fn records_are_made_again_whatever_their_files_are_called_now_and_the_rest_is_li
 }
 
 #[test]
+fn a_record_stays_in_its_coding_with_the_error_of_its_new_latent() {
+    let sandbox = with_records();
+    run(&sandbox, &["recode", "--coding", "q6", "--prefix", "a"]).succeeds();
+    run(&sandbox, &["recode", "--coding", "dense", "--prefix", "b"]).succeeds();
+    reencode(&sandbox, &["--from", "in"]).succeeds();
+    let info = |id: &str| run(&sandbox, &["info", id, "--json"]).succeeds().json();
+    let codings = ["a.png", "b.png", "c.png"].map(|id| info(id)["coding"].clone());
+    assert_eq!(codings, ["q6", "dense", "fast"]);
+    run(
+        &sandbox,
+        &[
+            "put",
+            "again",
+            "in/a.png",
+            "--encoder",
+            "sd",
+            "--coding",
+            "q6",
+        ],
+    )
+    .succeeds();
+    assert_eq!(info("again")["latent_error"], info("a.png")["latent_error"]);
+    assert_eq!(info("b.png")["latent_error"], serde_json::Value::Null);
+}
+
+#[test]
 fn originals_are_found_in_tars_and_by_prefix() {
     let sandbox = with_records();
     let files = [

@@ -111,7 +111,7 @@ impl Database {
                 let entries = entries.take_while(|_| !stop.load(Ordering::Relaxed));
                 let work = |entry: Result<crate::store::Entry>| {
                     let entry = entry?;
-                    self.recoded(&entry.header, entry.stored_bytes, coding)
+                    Ok(self.recoded(&entry.header, entry.stored_bytes, coding))
                 };
                 in_order(entries, work, |made| {
                     made.filter_map(Result::transpose)
@@ -124,21 +124,21 @@ impl Database {
     }
 
     /// The record of `header` in `coding`; `None` if it is gone.
-    fn recoded(&self, header: &RecordHeader, bytes: u64, coding: Coding) -> Result<Option<Made>> {
+    fn recoded(&self, header: &RecordHeader, bytes: u64, coding: Coding) -> Option<Made> {
         let id = &header.id;
         if is_there(header.coding, CodingChoice::Of(coding)) {
-            return Ok(Some(Made::left(id.clone(), bytes, RecodeOutcome::Skipped)));
+            return Some(Made::left(id.clone(), bytes, RecodeOutcome::Skipped));
         }
         self.replaced(id, bytes, |record| record.recode(coding))
     }
 
-    /// The record `id` after `change`.
+    /// The record `id` after `change`; `None` if it is gone.
     fn replaced(
         &self,
         id: &RecordId,
         bytes: u64,
         change: impl FnOnce(&mut Record) -> Result<()>,
-    ) -> Result<Option<Made>> {
+    ) -> Option<Made> {
         let made = || -> Result<Made> {
             let mut record = self.store().get(id)?;
             let measured = record.header.measured.is_some();
@@ -157,13 +157,9 @@ impl Database {
             })
         };
         match made() {
-            Ok(made) => Ok(Some(made)),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Ok(Some(Made::left(
-                id.clone(),
-                bytes,
-                RecodeOutcome::Failed(error),
-            ))),
+            Ok(made) => Some(made),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => Some(Made::left(id.clone(), bytes, RecodeOutcome::Failed(error))),
         }
     }
 
@@ -219,7 +215,7 @@ impl Database {
             .clone()
             .ok_or_else(|| Error::invalid("an original has no record"))?;
         let bytes = self.store().stored_bytes(&id)?.unwrap_or_default();
-        self.replaced(&id, bytes, |record| {
+        Ok(self.replaced(&id, bytes, |record| {
             let limit = options.limits.max_alloc_bytes;
             let file = input.read(self.store(), limit)?;
             let name = input.origin().to_string();
@@ -235,7 +231,7 @@ impl Database {
                 self.hold(&promise, record, &original, None)?;
             }
             Ok(())
-        })
+        }))
     }
 }
 
@@ -276,7 +272,9 @@ impl Batch<'_> {
         if let Some(store) = self.store.filter(|_| !packed.is_empty()) {
             store.put_packed(packed, Mode::Replace, Durability::Synced)?;
         }
-        told.iter().for_each(|done| (self.each)(done));
+        for done in &told {
+            (self.each)(done);
+        }
         Ok(())
     }
 }

@@ -55,7 +55,7 @@ impl Tier {
     /// The largest level: 2^(bits - 1) - 1, rounded down.
     pub(crate) fn peak(self) -> i16 {
         /// 2^(quarter / 4) in 16 fractional bits, so that every machine has the same levels.
-        const ROOTS: [u32; 4] = [65536, 77936, 92682, 110218];
+        const ROOTS: [u32; 4] = [65_536, 77_936, 92_682, 110_218];
         let root = ROOTS[usize::from(self.quarters % 4)];
         let power = (root << (self.quarters / 4 - 1)) >> 16;
         power as i16 - 1

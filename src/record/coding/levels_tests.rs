@@ -27,7 +27,7 @@ fn a_latent_that_is_not_in_the_levels_is_refused_by_value_and_step() {
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
     let message = error.to_string();
     assert!(
-        message.contains("kept as q5") && message.contains("0.12"),
+        message.contains("kept as q5") && message.contains("its value -1.5 is no"),
         "{message}"
     );
 }

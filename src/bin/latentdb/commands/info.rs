@@ -13,7 +13,7 @@ use crate::report::Failure;
 /// With --json one object: the keys of `ls --json`, and latent_bytes (raw f16), rgb_bytes (raw
 /// RGB), ratio_to_rgb, ratio_to_source, source (name, format, bytes, blake3), the decoder that
 /// quality was measured with, preparation, tiling (size, overlap), exif (taken, camera, orientation,
-/// position), tags, computed, created (milliseconds since 1970 UTC).
+/// position), tags, latent_error (max_abs and rms of each channel, or null), computed, created (milliseconds since 1970 UTC).
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  latentdb info cat\n  latentdb info cat --json | jq .bits_per_pixel"
