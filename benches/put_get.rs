@@ -11,7 +11,7 @@ use latentdb::backend::{Backend, Durability, LocalBackend, MemoryBackend, Mode, 
 use latentdb::half::f16;
 use latentdb::{
     Coding, Database, DecodeOptions, Hub, HubOptions, ImageFormat, Latent, LatentShape, Limits,
-    Pixels, Provider, PutOptions, Record, RecordHeader, Store, WriteOptions, read_image,
+    Pixels, Provider, PutOptions, Record, RecordHeader, Store, Tier, WriteOptions, read_image,
     read_latent, write_image,
 };
 
@@ -206,20 +206,20 @@ fn codings(criterion: &mut Criterion) {
             let shape = latent.shape();
             let id = "one".parse().expect("an id");
             let size = (8 * shape.width, 8 * shape.height);
-            let mut header = RecordHeader::new(id, size, shape, "tiny-1");
-            header.coding = coding;
-            Record {
-                header,
+            let mut record = Record {
+                header: RecordHeader::new(id, size, shape, "tiny-1"),
                 latent: latent.clone(),
                 alpha: None,
                 original: None,
-            }
+            };
+            record.recode(coding).expect("a coding");
+            record
         });
         records.collect()
     };
     let mut group = criterion.benchmark_group("latents");
     group.throughput(Throughput::Bytes(raw as u64));
-    for coding in [Coding::Fast, Coding::Dense] {
+    for coding in [Coding::Fast, Coding::Dense, Coding::Quantised(Tier::Q6)] {
         let records = records(coding);
         let bytes = |record: &Record| record.to_bytes().expect("bytes");
         let stored: Vec<Vec<u8>> = records.iter().map(bytes).collect();
