@@ -2,89 +2,74 @@
 //!
 //! Invariant: equations without a solution, or with many, still give finite numbers.
 
-/// In whole vectors of 4.
-pub(super) const MOST_TERMS: usize = 24;
+/// Sums that run beside each other.
+pub(super) const LANES: usize = 16;
+/// So many equations are added at once: few enough for f32 to be exact enough, and for a cache.
+const AT_ONCE: usize = 512;
 
-type Matrix<T> = [[T; MOST_TERMS]; MOST_TERMS];
-
-/// Of `count` unknowns.
+/// Of some unknowns: the factor of each in what is to be added up to results.
 pub(super) struct Equations {
-    count: usize,
-    sums: Box<Matrix<f64>>,
-    right: [f64; MOST_TERMS],
-    // Since the last row: few enough that f32 is exact enough.
-    row_sums: Box<Matrix<f32>>,
-    row_right: [f32; MOST_TERMS],
+    /// Of equations that aren't added yet: one for each unknown, and the results.
+    terms: Vec<Vec<f32>>,
+    /// Of products of terms `i` with terms `j`, where `j` is at most `i`.
+    sums: Vec<Vec<f64>>,
 }
 
 impl Equations {
-    pub(super) fn new(count: usize) -> Self {
+    pub(super) fn new(unknowns: usize) -> Self {
         Self {
-            count,
-            sums: Box::new([[0.0; MOST_TERMS]; MOST_TERMS]),
-            right: [0.0; MOST_TERMS],
-            row_sums: Box::new([[0.0; MOST_TERMS]; MOST_TERMS]),
-            row_right: [0.0; MOST_TERMS],
+            terms: vec![Vec::new(); unknowns + 1],
+            sums: (0..=unknowns).map(|i| vec![0.0; i + 1]).collect(),
         }
     }
 
-    /// That `terms` give `result`, which counts so much.
-    #[inline]
-    pub(super) fn add(&mut self, terms: &[f32; MOST_TERMS], result: f32, importance: f32) {
-        let (terms_by_4, _) = terms.as_chunks::<4>();
-        for (at, sums) in self.row_sums[..self.count].iter_mut().enumerate() {
-            let factor = terms[at] * importance;
-            let (sums, _) = sums.as_chunks_mut::<4>();
-            for (sums, terms) in sums[..=at / 4].iter_mut().zip(terms_by_4) {
-                for (sum, term) in sums.iter_mut().zip(terms) {
-                    *sum += factor * term;
-                }
-            }
-            self.row_right[at] += factor * result;
-        }
+    /// What unknown `number` is multiplied with in some more equations; the number after the last unknown has the results. All of
+    /// an equation can be multiplied with what it counts.
+    pub(super) fn extend(&mut self, number: usize, terms: impl Iterator<Item = f32>) {
+        self.terms[number].extend(terms);
     }
 
-    /// The same with fewer terms.
-    #[inline]
-    pub(super) fn add_few(&mut self, terms: &[f32; 8], result: f32, importance: f32) {
-        for (at, sums) in self.sums[..self.count].iter_mut().enumerate() {
-            let factor = terms[at] * importance;
-            for (sum, term) in sums[..8].iter_mut().zip(terms) {
-                *sum += f64::from(factor * term);
-            }
-            self.right[at] += f64::from(factor * result);
-        }
-    }
-
-    /// Every few hundred terms, so that sums stay exact.
+    /// After the same number of equations was given for each unknown.
     pub(super) fn end_row(&mut self) {
-        for (sums, row) in self.sums.iter_mut().zip(self.row_sums.iter_mut()) {
-            for (sum, row) in sums.iter_mut().zip(row) {
-                *sum += f64::from(std::mem::take(row));
-            }
-        }
-        for (sum, row) in self.right.iter_mut().zip(&mut self.row_right) {
-            *sum += f64::from(std::mem::take(row));
+        if self.terms[0].len() >= AT_ONCE {
+            self.add();
         }
     }
 
-    /// By Cholesky's decomposition, with a little added to the diagonal.
-    pub(super) fn solve(mut self) -> Vec<f64> {
-        let count = self.count;
-        let trace: f64 = (0..count).map(|i| self.sums[i][i]).sum();
+    fn add(&mut self) {
+        for (sums, terms) in self.sums.iter_mut().zip(&self.terms) {
+            for (sum, others) in sums.iter_mut().zip(&self.terms) {
+                *sum += f64::from(sum_of_products(terms, others));
+            }
+        }
+        self.terms.iter_mut().for_each(Vec::clear);
+    }
+
+    /// The sum of products of terms `i` and `j`.
+    fn sum(&self, i: usize, j: usize) -> f64 {
+        self.sums[i.max(j)][i.min(j)]
+    }
+
+    /// The first `count` unknowns, without the others, by Cholesky's decomposition, with a little added to the diagonal.
+    pub(super) fn solve(&mut self, count: usize) -> Vec<f64> {
+        self.add();
+        let trace: f64 = (0..count).map(|i| self.sum(i, i)).sum();
         let ridge = trace / count as f64 * 1e-7 + 1e-12;
-        let lower = &mut self.sums;
+        let mut lower = vec![vec![0.0; count]; count];
         for i in 0..count {
             for j in 0..=i {
                 let known: f64 = (0..j).map(|k| lower[i][k] * lower[j][k]).sum();
+                let left = self.sum(i, j) - known;
                 lower[i][j] = if i == j {
-                    (lower[i][i] + ridge - known).max(ridge).sqrt()
+                    (left + ridge).max(ridge).sqrt()
                 } else {
-                    (lower[i][j] - known) / lower[j][j]
+                    left / lower[j][j]
                 };
             }
         }
-        let mut out = self.right[..count].to_vec();
+        let mut out: Vec<f64> = (0..count)
+            .map(|i| self.sum(self.sums.len() - 1, i))
+            .collect();
         for i in 0..count {
             let known: f64 = (0..i).map(|k| lower[i][k] * out[k]).sum();
             out[i] = (out[i] - known) / lower[i][i];
@@ -97,16 +82,31 @@ impl Equations {
     }
 
     /// None of them negative: one after the other, from `start` on.
-    pub(super) fn solve_positive(&self, start: &[f32]) -> Vec<f32> {
+    pub(super) fn solve_positive(&mut self, start: &[f32]) -> Vec<f32> {
+        self.add();
+        let unknowns = start.len();
         let mut out: Vec<f64> = start.iter().map(|&weight| f64::from(weight)).collect();
         for _ in 0..60 {
-            for i in 0..self.count {
-                let sums = &self.sums[i];
-                let others: f64 =
-                    (0..self.count).map(|j| sums[j] * out[j]).sum::<f64>() - sums[i] * out[i];
-                out[i] = ((self.right[i] - others) / (sums[i] + 1e-12)).max(0.0);
+            for i in 0..unknowns {
+                let all: f64 = (0..unknowns).map(|j| self.sum(i, j) * out[j]).sum();
+                let own = self.sum(i, i);
+                let others = all - own * out[i];
+                out[i] = ((self.sum(unknowns, i) - others) / (own + 1e-12)).max(0.0);
             }
         }
         out.into_iter().map(|weight| weight as f32).collect()
     }
+}
+
+#[inline]
+pub(super) fn sum_of_products(a: &[f32], b: &[f32]) -> f32 {
+    let ((a, a_end), (b, b_end)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+    let mut sums = [0.0; LANES];
+    for (a, b) in a.iter().zip(b) {
+        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
+            *sum += a * b;
+        }
+    }
+    let end = a_end.iter().zip(b_end).map(|(a, b)| a * b);
+    sums.iter().sum::<f32>() + end.sum::<f32>()
 }

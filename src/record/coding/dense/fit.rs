@@ -4,30 +4,41 @@
 //! decoded as well.
 
 use super::channel::{
-    Channel, Earlier, MOST_COEFFICIENTS, MOST_EARLIER, MOST_ERROR, MOST_FLOOR, Model, OWN,
+    Channel, Earlier, MOST_COEFFICIENTS, MOST_EARLIER, MOST_ERROR, MOST_FLOOR, Model, ONE, OWN,
     PRECISION, THERE, WEIGHT_BITS, condensed, expanded, reach,
 };
 use super::distribution::FINE;
-use super::equations::{Equations, MOST_TERMS};
+use super::equations::{Equations, LANES, sum_of_products};
 use super::field::Field;
+use super::walk::add;
 use crate::latent::LatentShape;
 
 /// Channels with more values than this are always worth coefficients of their own.
 const MANY: usize = 4096;
-/// So many rows are enough for a first look at coefficients, so many values for weights.
-const SOME_ROWS: usize = 24;
-const SOME_VALUES: usize = 2048;
+/// So many values are enough for coefficients, for a first look at them, for weights, and to see which channels are like
+/// each other.
+const FOR_COEFFICIENTS: usize = 8192;
+const FOR_FIRST_LOOK: usize = 1024;
+const FOR_WEIGHTS: usize = 3072;
+const FOR_LIKENESS: usize = 1536;
 /// The scale of the distribution, in mean residuals.
 const SCALE_OF_MEAN: f32 = 1.08;
 /// Noise that rounding coefficients may bring, in mean residuals.
 const ROUNDING: f32 = 0.05;
+/// Residuals around a place are taken for at least this part of the mean, so that no place counts for all others.
+const LEAST_SCALE: f32 = 0.2;
+/// Mean residuals that something is divided by are at least this.
+const LEAST_MEAN: f32 = 1e-3;
 
 /// A model of a channel, and what it leaves to be coded.
 struct Tried {
     model: Model,
     floor: u8,
     residuals: Vec<f32>,
+    /// Their sizes, with a border.
     errors: Field<f32>,
+    /// The mean of these.
+    mean: f32,
 }
 
 /// What channels a latent of these `levels` is best coded with. `units` are theirs, `constant` is what the constant
@@ -44,7 +55,7 @@ pub(super) fn fit(
         let task = Task {
             shape,
             levels,
-            constant: constant as f32,
+            constant,
             number,
             before: &before,
         };
@@ -66,7 +77,7 @@ pub(super) fn fit(
 struct Task<'a> {
     shape: LatentShape,
     levels: &'a Field<i16>,
-    constant: f32,
+    constant: i32,
     number: usize,
     before: &'a [Tried],
 }
@@ -75,15 +86,17 @@ impl Task<'_> {
     fn best(&self) -> Tried {
         let plain = self.left_by(&Model::default());
         let earlier = self.related(&plain);
+        let factors = self.around(&plain);
         // A first look at some rows says how hard each place is to predict.
-        let every = (self.levels.height / SOME_ROWS).max(1);
-        let first = self.solved(&earlier, &self.around(&plain), every);
-        let importance = self.importance(&self.tried(first));
-        let full = self.tried(self.solved(&earlier, &importance, 1));
+        let mut equations = self.equations(&earlier, &factors, FOR_FIRST_LOOK);
+        let first = self.solved(&mut equations, &earlier, &factors);
+        let factors = self.around(&self.left_by(&first));
+        let mut equations = self.equations(&earlier, &factors, FOR_COEFFICIENTS);
+        let full = self.tried(self.solved(&mut equations, &earlier, &factors));
         if self.levels.height * self.levels.width > MANY {
             return full;
         }
-        let alone = self.tried(self.solved(&[], &importance, 1));
+        let alone = self.tried(self.solved(&mut equations, &[], &factors));
         let default = self.tried(Model::default());
         let mut all = [full, alone, default].map(|tried| (self.bits(&tried), tried));
         all.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -91,36 +104,30 @@ impl Task<'_> {
         best
     }
 
+    /// Rows that together have about `values`.
+    fn some(&self, values: usize) -> impl Iterator<Item = usize> + use<> {
+        let every = self.levels.height * self.levels.width / values;
+        (0..self.levels.height).step_by(every.max(1))
+    }
+
     /// What `model` leaves of the channel, row by row.
     fn left_by(&self, model: &Model) -> Vec<f32> {
         let mut out = Vec::with_capacity(self.levels.height * self.levels.width);
-        let mut row = vec![0.0; self.levels.width];
-        let one = (1 << model.precision) as f32;
+        let mut sums = vec![0; self.levels.width];
+        let shift = ONE - model.precision;
+        let one = (1 << ONE) as f32;
         for y in 0..self.levels.height {
-            row.fill(model.constant as f32 * self.constant);
-            let there = model
-                .earlier
-                .iter()
-                .map(|earlier| (earlier.channel, earlier.there));
-            for (neighbour, coefficient) in OWN.into_iter().zip(model.own) {
-                let levels = self.levels.moved(self.number, y, neighbour);
-                add(&mut row, levels, coefficient);
-            }
-            for (channel, coefficients) in there {
-                for (neighbour, coefficient) in THERE.into_iter().zip(coefficients) {
-                    add(
-                        &mut row,
-                        self.levels.moved(channel, y, neighbour),
-                        coefficient,
-                    );
-                }
+            sums.fill((model.constant << shift) * self.constant);
+            let rows = OWN.map(|neighbour| self.levels.moved(self.number, y, neighbour));
+            add(&mut sums, rows, model.own.map(|c| c << shift));
+            for earlier in &model.earlier {
+                let there = earlier.channel;
+                let rows = THERE.map(|neighbour| self.levels.moved(there, y, neighbour));
+                add(&mut sums, rows, earlier.there.map(|c| c << shift));
             }
             let levels = self.levels.moved(self.number, y, (0, 0)).iter();
-            out.extend(
-                levels
-                    .zip(&row)
-                    .map(|(level, sum)| f32::from(*level) - sum / one),
-            );
+            let left = levels.zip(&sums);
+            out.extend(left.map(|(level, sum)| f32::from(*level) - *sum as f32 / one));
         }
         out
     }
@@ -143,31 +150,37 @@ impl Task<'_> {
         errors
     }
 
-    /// How much each place counts, by the residuals around it: where values are hard to predict, they say little of
+    /// One over the scale of each value, by the residuals around it: where values are hard to predict, they say little of
     /// coefficients.
     fn around(&self, residuals: &[f32]) -> Vec<f32> {
         let errors = self.errors(residuals);
-        let least = 0.15 * mean(residuals) + 1e-3;
+        let least = LEAST_SCALE * mean(residuals) + 1e-3;
+        let width = self.levels.width;
+        let mut sums = vec![0.0; width];
         let mut out = Vec::with_capacity(residuals.len());
         for y in 0..self.levels.height {
-            let around = |down| [-1, 0, 1].map(|right| errors.moved(0, y, (down, right)));
-            let [above, row, below] = [-1, 0, 1].map(around);
-            out.extend((0..self.levels.width).map(|x| {
-                let sum = |rows: [&[f32]; 3]| rows[0][x] + rows[1][x] + rows[2][x];
-                let scale = least + (sum(above) + sum(row) + sum(below)) / 9.0;
-                1.0 / (scale * scale)
-            }));
+            sums.fill(0.0);
+            for down in -1..=1 {
+                let [a, b, c] = [-1, 0, 1].map(|right| &errors.moved(0, y, (down, right))[..width]);
+                for (x, sum) in sums.iter_mut().enumerate() {
+                    *sum += a[x] + b[x] + c[x];
+                }
+            }
+            out.extend(sums.iter().map(|sum| 1.0 / (least + sum / 9.0)));
         }
         out
     }
 
     /// The earlier channels whose residuals are most like these.
     fn related(&self, residuals: &[f32]) -> Vec<usize> {
-        let likeness = |other: &[f32]| {
-            let product: f32 = other.iter().zip(residuals).map(|(a, b)| a * b).sum();
-            let square: f32 = other.iter().map(|a| a * a).sum();
-            product * product / (square + 1e-9)
+        let width = self.levels.width;
+        let product = |a: &[f32], b: &[f32]| -> f32 {
+            let rows = self.some(FOR_LIKENESS).map(|y| y * width..(y + 1) * width);
+            rows.map(|row| sum_of_products(&a[row.clone()], &b[row]))
+                .sum()
         };
+        let likeness =
+            |other: &[f32]| product(residuals, other).powi(2) / (product(other, other) + 1e-9);
         let mut all: Vec<(f32, usize)> = (self.number - reach(self.number)..self.number)
             .map(|channel| (likeness(&self.before[channel].residuals), channel))
             .collect();
@@ -178,45 +191,48 @@ impl Task<'_> {
             .collect()
     }
 
-    /// The model with the least squares.
-    fn solved(&self, earlier: &[usize], importance: &[f32], every: usize) -> Model {
+    /// What coefficients should give, where each place counts by its factor: of the constant, [`OWN`], and [`THERE`] of each
+    /// of `earlier`; of rows that together have about `values`.
+    fn equations(&self, earlier: &[usize], factors: &[f32], values: usize) -> Equations {
         let own = OWN.map(|neighbour| (self.number, neighbour));
         let there = earlier
             .iter()
             .flat_map(|&channel| THERE.map(|n| (channel, n)));
-        let neighbours: Vec<_> = own.into_iter().chain(there).collect();
+        let result = (self.number, (0, 0));
+        let neighbours: Vec<_> = own.into_iter().chain(there).chain([result]).collect();
         let width = self.levels.width;
-        let mut equations = Equations::new(neighbours.len() + 1);
-        let mut terms = vec![[0.0; MOST_TERMS]; width];
-        for y in (0..self.levels.height).step_by(every) {
-            for (at, (channel, neighbour)) in neighbours.iter().enumerate() {
-                let row = self.levels.moved(*channel, y, *neighbour);
-                for (terms, level) in terms.iter_mut().zip(row) {
-                    terms[at + 1] = f32::from(*level);
-                }
-            }
-            let levels = self.levels.moved(self.number, y, (0, 0));
-            let importance = &importance[y * width..];
-            for ((terms, level), importance) in terms.iter_mut().zip(levels).zip(importance) {
-                terms[0] = self.constant;
-                equations.add(terms, f32::from(*level), *importance);
+        let mut equations = Equations::new(neighbours.len());
+        for y in self.some(values) {
+            let factors = &factors[y * width..][..width];
+            let constant = self.constant as f32;
+            equations.extend(0, factors.iter().map(|factor| constant * factor));
+            for (number, (channel, neighbour)) in (1..).zip(&neighbours) {
+                let levels = self.levels.moved(*channel, y, *neighbour).iter();
+                let terms = levels.zip(factors);
+                equations.extend(
+                    number,
+                    terms.map(|(level, factor)| f32::from(*level) * factor),
+                );
             }
             equations.end_row();
         }
-        let exact = equations.solve();
-        self.rounded(&exact, earlier, importance)
+        equations
     }
 
-    fn rounded(&self, exact: &[f64], earlier: &[usize], importance: &[f32]) -> Model {
+    /// The model with the least squares.
+    fn solved(&self, equations: &mut Equations, earlier: &[usize], factors: &[f32]) -> Model {
+        let exact = equations.solve(1 + OWN.len() + THERE.len() * earlier.len());
         // A mean of squares where places count as they do says how large residuals are.
-        let own = self.levels.height * self.levels.width;
-        let size = (own as f32 / importance.iter().sum::<f32>()).sqrt();
-        let rows = 0..self.levels.height;
-        let square = |y| {
-            let row = self.levels.moved(self.number, y, (0, 0)).iter();
-            row.map(|level| f32::from(*level).powi(2)).sum::<f32>()
+        let count = factors.len() as f32;
+        let size = (count / sum_of_products(factors, factors)).sqrt();
+        let square = |y| -> i64 {
+            let levels = self.levels.moved(self.number, y, (0, 0)).iter();
+            levels
+                .map(|level| i64::from(i32::from(*level).pow(2)))
+                .sum()
         };
-        let level = (rows.map(square).sum::<f32>() / own as f32).sqrt();
+        let squares: i64 = (0..self.levels.height).map(square).sum();
+        let level = (squares as f32 / count).sqrt();
         let noise = level * (exact.len() as f32 / 12.0).sqrt() / (ROUNDING * size + 1e-3);
         let wanted = noise.max(1.0).log2().ceil() as u32;
         let most = exact.iter().fold(0.0, |most: f64, c| most.max(c.abs()));
@@ -253,17 +269,16 @@ impl Task<'_> {
     /// With weights that suit what the coefficients leave.
     fn tried(&self, mut model: Model) -> Tried {
         let residuals = self.left_by(&model);
-        let errors = self.errors(&residuals);
+        let mean = mean(&residuals);
         let mut out = Tried {
+            errors: self.errors(&residuals),
             model: model.clone(),
             floor: 0,
             residuals,
-            errors,
+            mean,
         };
-        let features = self.features(&out);
+        let all = mean.max(LEAST_MEAN);
         let count = 3 + model.earlier.len();
-        let some = (features.len() / SOME_VALUES).max(1) | 1;
-        let all = least_mean(&out.residuals);
         let mut weights = vec![0.0; count];
         weights[..2].fill(0.12);
         weights[count - 1] = 0.2;
@@ -274,13 +289,18 @@ impl Task<'_> {
                 .to_vec();
             weights.push(0.15);
         } else {
+            let features = self.features(&out, FOR_WEIGHTS);
+            let mut own = Vec::with_capacity(features[0].len());
+            for y in self.some(FOR_WEIGHTS) {
+                own.extend_from_slice(out.errors.moved(0, y, (0, 0)));
+            }
             for _ in 0..3 {
+                let scales = scales(&weights, &features, 1e-3 * all);
                 let mut equations = Equations::new(count);
-                for (features, residual) in features.iter().zip(&out.residuals).step_by(some) {
-                    let scale = product(&weights, features) + 1e-3 * all;
-                    equations.add_few(features, residual.abs(), 1.0 / (scale * scale));
+                for (number, feature) in features.iter().chain([&own]).enumerate() {
+                    let terms = feature.iter().zip(&scales);
+                    equations.extend(number, terms.map(|(feature, scale)| feature / scale));
                 }
-                equations.end_row();
                 weights = equations.solve_positive(&weights);
             }
             let bits = (1 << WEIGHT_BITS) as f32;
@@ -297,61 +317,38 @@ impl Task<'_> {
         out
     }
 
-    /// How much each place counts, by the scale it has: that of Student's t distribution, to which outliers say little.
-    fn importance(&self, tried: &Tried) -> Vec<f32> {
-        let scales = self.scales(tried).into_iter();
-        let values = scales.zip(&tried.residuals);
-        values
-            .map(|(scale, residual)| 1.0 / (scale * scale + residual * residual / 3.0))
-            .collect()
-    }
-
-    /// The scale of each value, in levels.
-    fn scales(&self, tried: &Tried) -> Vec<f32> {
-        let floor = expanded(tried.floor, MOST_FLOOR) as f32 / FINE as f32;
-        let weight = |weight: i32| weight as f32 / (1 << WEIGHT_BITS) as f32;
-        let mut weights = tried.model.weights.map(weight).to_vec();
-        weights.extend(
-            tried
-                .model
-                .earlier
-                .iter()
-                .map(|earlier| weight(earlier.weight)),
-        );
-        weights.push(floor / least_mean(&tried.residuals));
-        let features = self.features(tried).into_iter();
-        features
-            .map(|features| product(&weights, &features) + 0.02)
-            .collect()
-    }
-
-    /// Of each value what its scale is a sum of.
-    fn features(&self, tried: &Tried) -> Vec<[f32; 8]> {
-        let all = least_mean(&tried.residuals);
-        let mut out = vec![[0.0; 8]; tried.residuals.len()];
-        for (y, out) in out.chunks_exact_mut(self.levels.width).enumerate() {
-            let own = OWN.map(|neighbour| tried.errors.moved(0, y, neighbour));
-            let last = 2 + tried.model.earlier.len();
-            for (x, out) in out.iter_mut().enumerate() {
-                out[0] = own[0][x] + own[2][x];
-                out[1] = own[1][x] + own[3][x] + own[4][x] + own[5][x];
-                out[last] = all;
-            }
-            for (at, earlier) in tried.model.earlier.iter().enumerate() {
+    /// What scales are sums of, for each weight and then for the floor, of rows that together have about `values`.
+    fn features(&self, tried: &Tried, values: usize) -> Vec<Vec<f32>> {
+        let mut out = vec![Vec::new(); 2 + tried.model.earlier.len()];
+        let width = self.levels.width;
+        for y in self.some(values) {
+            let own = OWN.map(|neighbour| &tried.errors.moved(0, y, neighbour)[..width]);
+            let [left, far, up, others @ ..] = own;
+            let [a, b, c] = others;
+            out[0].extend((0..width).map(|x| left[x] + up[x]));
+            out[1].extend((0..width).map(|x| far[x] + a[x] + b[x] + c[x]));
+            for (out, earlier) in out[2..].iter_mut().zip(&tried.model.earlier) {
                 let errors = &self.before[earlier.channel].errors;
-                let near = THERE.map(|neighbour| errors.moved(0, y, neighbour));
-                for (x, out) in out.iter_mut().enumerate() {
-                    out[2 + at] =
-                        2.0 * near[0][x] + near[1][x] + near[2][x] + near[3][x] + near[4][x];
-                }
+                let near = THERE.map(|neighbour| &errors.moved(0, y, neighbour)[..width]);
+                let [here, a, b, c, d] = near;
+                out.extend((0..width).map(|x| 2.0 * here[x] + a[x] + b[x] + c[x] + d[x]));
             }
         }
+        let all = vec![tried.mean.max(LEAST_MEAN); out[0].len()];
+        out.push(all);
         out
     }
 
     /// About what a model takes, beside what all models take: by Student's t distribution with 6 degrees of freedom.
     fn bits(&self, tried: &Tried) -> f64 {
-        let scales = self.scales(tried).into_iter();
+        let weight = |weight: i32| weight as f32 / (1 << WEIGHT_BITS) as f32;
+        let mut weights = tried.model.weights.map(weight).to_vec();
+        let there = tried.model.earlier.iter();
+        weights.extend(there.map(|earlier| weight(earlier.weight)));
+        let floor = expanded(tried.floor, MOST_FLOOR) as f32 / FINE as f32;
+        weights.push(floor / tried.mean.max(LEAST_MEAN));
+        let features = self.features(tried, tried.residuals.len());
+        let scales = scales(&weights, &features, 0.02).into_iter();
         let values = scales.zip(&tried.residuals).map(|(scale, residual)| {
             // A residual within a level is as good as none.
             let scale = scale.hypot(0.3);
@@ -362,26 +359,26 @@ impl Task<'_> {
     }
 }
 
-fn add(sums: &mut [f32], levels: &[i16], coefficient: i32) {
-    for (sum, level) in sums.iter_mut().zip(levels) {
-        *sum += coefficient as f32 * f32::from(*level);
+/// Sums of weighted features, and at least `least`.
+fn scales(weights: &[f32], features: &[Vec<f32>], least: f32) -> Vec<f32> {
+    let mut out = vec![least; features[0].len()];
+    for (weight, feature) in weights.iter().zip(features) {
+        for (sum, feature) in out.iter_mut().zip(feature) {
+            *sum += weight * feature;
+        }
     }
-}
-
-fn product(weights: &[f32], features: &[f32]) -> f32 {
-    weights
-        .iter()
-        .zip(features)
-        .map(|(weight, feature)| weight * feature)
-        .sum()
+    out
 }
 
 /// Of absolute values.
 fn mean(residuals: &[f32]) -> f32 {
-    residuals.iter().map(|r| r.abs()).sum::<f32>() / residuals.len() as f32
-}
-
-/// For what is divided by it.
-fn least_mean(residuals: &[f32]) -> f32 {
-    mean(residuals).max(1e-3)
+    let (whole, end) = residuals.as_chunks::<LANES>();
+    let mut sums = [0.0; LANES];
+    for residuals in whole {
+        for (sum, residual) in sums.iter_mut().zip(residuals) {
+            *sum += residual.abs();
+        }
+    }
+    let end = end.iter().map(|residual| residual.abs());
+    (sums.iter().sum::<f32>() + end.sum::<f32>()) / residuals.len() as f32
 }
