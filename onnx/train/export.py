@@ -14,16 +14,18 @@ import onnxruntime
 import torch
 
 import graph
+import stored
 from fingerprint import fingerprint
-from network import COMPRESSION, CONFIG, LATENT_CHANNELS, Autoencoder, to_bytes, to_unit
+from network import COMPRESSION, CONFIG, FINE, LATENT_CHANNELS, Autoencoder, to_bytes, to_unit
+from quantise import quantise
 from train import VALIDATION_SEED, held_out
 
 FAMILY = "tiny"
 # Measured with onnx/bench/tiles.py; and how far a result looks, in pixels: a 3x3 convolution adds one cell of its input,
-# 4 pixels or 8. The encoder has 7 of them at 4 and one more that halves, then 9 at 8; the decoder 12 at 8, then 9 at 4.
+# 4 pixels or 8. The encoder has 5 of them at 4 and one more that halves, then 9 at 8; the decoder 11 at 8, then 9 at 4.
 TILES = {
-    "encoder": {"bytes_per_pixel": 60, "reach": 8 * 4 + 9 * 8},
-    "decoder": {"bytes_per_pixel": 75, "reach": 12 * 8 + 9 * 4},
+    "encoder": {"bytes_per_pixel": 60, "reach": 6 * 4 + 9 * 8},
+    "decoder": {"bytes_per_pixel": 75, "reach": 11 * 8 + 9 * 4},
 }
 # Other images than those that validation looks at.
 STATISTICS_SEED = VALIDATION_SEED + 1
@@ -43,7 +45,7 @@ def normal_form(state, images):
     head.bias.copy_((head.bias - mean) / deviation)
     stem.weight *= deviation.view(1, -1, 1, 1)
     folded.decoder.shift += (mean / deviation).view(1, -1, 1, 1)
-    difference = (folded(unit(images[:8])) - model(unit(images[:8]))).abs().max().item()
+    difference = (folded(unit(images[:8]))[0] - model(unit(images[:8]))[0]).abs().max().item()
     assert difference < 2e-3, f"normalising the latents changed the pixels by {difference}"
     print(f"latent mean {mean.tolist()}, deviation {deviation.tolist()}; largest change of a pixel {difference * 127.5:.4f} levels")
     return folded
@@ -53,17 +55,22 @@ def unit(images):
     return to_unit(images.permute(0, 3, 1, 2)).contiguous()
 
 
-def half_weights(model):
-    """Rounds the model to f16 in place; returns its tensors under their names in the graphs."""
+def small_weights(model):
+    """Rounds kernels to 8 bits and all else to f16, in place; returns the tensors under their names in the graphs."""
     weights = {}
     for name, value in model.state_dict().items():
+        if value.ndim == 4 and name.endswith(".weight"):
+            levels, scale = quantise(value.numpy())
+            value.copy_(torch.from_numpy(levels * scale.astype(np.float32)))
+            weights[name], weights[name.removesuffix("weight") + "scale"] = levels, scale
+            continue
         half = value.half()
         assert torch.isfinite(half).all(), f"{name} does not fit f16"
         value.copy_(half.float())
         weights[name] = half.numpy()
     # SpaceToDepth orders its channels (dy, dx, colour), torch's pixel_unshuffle (colour, dy, dx).
     stem = weights["encoder.stem.weight"]
-    stem = stem.reshape(64, 3, 16, 3, 3).transpose(0, 2, 1, 3, 4).reshape(64, 48, 3, 3)
+    stem = stem.reshape(FINE, 3, 16, 3, 3).transpose(0, 2, 1, 3, 4).reshape(FINE, 48, 3, 3)
     weights["encoder.stem.weight"] = np.ascontiguousarray(stem)
     return weights
 
@@ -96,10 +103,10 @@ def part(model, name, out, shape):
     path = out / f"{name}.onnx"
     data = model.SerializeToString(deterministic=True)
     path.write_bytes(data)
-    halves = [t for t in model.graph.initializer if t.data_type == graph.TensorProto.FLOAT16]
+    learned = [t for t in model.graph.initializer if t.data_type != graph.TensorProto.FLOAT]
     half = {
         "file": path.name,
-        "parameters": int(sum(np.prod(t.dims) for t in halves)),
+        "parameters": int(sum(np.prod(t.dims) for t in learned)),
         "gflop_512": round(graph.gflop(model, shape), 2),
         "tiles": TILES[name],
         "pixels": {"name": "pixels", "element": "u8", "layout": "nhwc", "range": [0, 255]},
@@ -112,26 +119,36 @@ def part(model, name, out, shape):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--weights", type=Path, required=True, help="the checkpoint that train.py wrote")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the graphs and the manifest")
+    parser.add_argument("--out", type=Path, help="folder for the graphs and the manifest")
+    parser.add_argument("--keep", type=Path, help="file for the weights alone, in f16, which train.py can start from")
     args = parser.parse_args()
     checkpoint = torch.load(args.weights, map_location="cpu", weights_only=True)
+    if args.keep:
+        model = Autoencoder()
+        model.load_state_dict(checkpoint["ema"])
+        stored.save(args.keep, model)
+    if args.out:
+        export(checkpoint, args.out)
+
+
+def export(checkpoint, out):
     images = held_out(STATISTICS_SEED, STATISTICS_IMAGES, "cpu")
     model = normal_form(checkpoint["ema"], images)
-    weights = half_weights(model)
-    encoder, decoder = graph.encoder(weights), graph.decoder(weights)
+    tensors = small_weights(model)
+    encoder, decoder = graph.encoder(tensors), graph.decoder(tensors)
     compare(model, encoder, decoder, images)
 
-    args.out.mkdir(parents=True, exist_ok=True)
-    ours = {name: value for name, value in weights.items() if name.startswith("encoder.")}
+    out.mkdir(parents=True, exist_ok=True)
+    ours = {name: value for name, value in tensors.items() if name.startswith("encoder.")}
     halves, files = zip(
-        part(encoder, "encoder", args.out, (1, 512, 512, 3)),
-        part(decoder, "decoder", args.out, (1, 4, 64, 64)),
+        part(encoder, "encoder", out, (1, 512, 512, 3)),
+        part(decoder, "decoder", out, (1, 4, 64, 64)),
     )
     manifest = {
         "manifest_version": 1,
         "name": "tiny",
         "family": FAMILY,
-        "latent_space": "tiny-1",
+        "latent_space": "tiny-2",
         "latent_channels": LATENT_CHANNELS,
         "spatial_compression_ratio": COMPRESSION,
         "scaling_factor": 1.0,
@@ -149,11 +166,11 @@ def main():
             "minutes": round(checkpoint["seconds"] / 60, 1),
         },
     }
-    beside = args.out / "manifest.json.new"
+    beside = out / "manifest.json.new"
     beside.write_text(json.dumps(manifest, indent=2) + "\n")
-    os.replace(beside, args.out / "manifest.json")
+    os.replace(beside, out / "manifest.json")
     for name in ("encoder", "decoder"):
-        print(name, {key: manifest[name][key] for key in ("parameters", "gflop_512")}, (args.out / f"{name}.onnx").stat().st_size, "bytes")
+        print(name, {key: manifest[name][key] for key in ("parameters", "gflop_512")}, (out / f"{name}.onnx").stat().st_size, "bytes")
 
 
 if __name__ == "__main__":

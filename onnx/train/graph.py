@@ -1,7 +1,7 @@
 """The two ONNX graphs, written node by node: byte images in and out, f16 latents between them.
 
-Weights are f16 and followed by a Cast, which ONNX Runtime folds when it loads the file; all
-arithmetic is f32. Opset 17 and IR version 8 keep the files loadable by old runtimes.
+Kernels are int8 with an f16 scale for each output, biases f16; the nodes that make f32 of them are folded by ONNX
+Runtime when it loads the file, and all arithmetic is f32. Opset 17 and IR version 8 keep the files loadable by old runtimes.
 """
 
 import numpy as np
@@ -32,8 +32,10 @@ class Graph:
         return self.op("Cast", [name], f"{name}.f32", to=TensorProto.FLOAT)
 
     def conv(self, x, name, stride=1):
-        inputs = [x, self.weight(f"{name}.weight"), self.weight(f"{name}.bias")]
-        return self.op("Conv", inputs, name, kernel_shape=[3, 3], pads=[1, 1, 1, 1], strides=[stride, stride])
+        kernel = self.op("Mul", [self.weight(f"{name}.weight"), self.weight(f"{name}.scale")], f"{name}.kernel")
+        side = self.weights[f"{name}.weight"].shape[-1]
+        around = {"kernel_shape": [side] * 2, "pads": [side // 2] * 4, "strides": [stride] * 2}
+        return self.op("Conv", [x, kernel, self.weight(f"{name}.bias")], name, **around)
 
     def blocks(self, x, name):
         count = sum(key.startswith(f"{name}.") and key.endswith(".conv1.weight") for key in self.weights)

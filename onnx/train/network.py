@@ -14,15 +14,18 @@ LATENT_CHANNELS = 4
 COMPRESSION = 8
 # What the stored fingerprint calls the configuration of the family `tiny`.
 CONFIG = {
-    "encoder_blocks": [3, 4],
+    "encoder_blocks": [2, 4],
     "latent_channels": LATENT_CHANNELS,
     "spatial_compression_ratio": COMPRESSION,
-    "widths": [64, 128],
+    "widths": [48, 160],
 }
+# Channels at a quarter of the image's sides, and at an eighth.
+FINE, COARSE = CONFIG["widths"]
+DECODER_BLOCKS = (5, 4)
 
 
-def conv(inputs, outputs, stride=1):
-    return nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1)
+def conv(inputs, outputs, stride=1, side=3):
+    return nn.Conv2d(inputs, outputs, side, stride=stride, padding=side // 2)
 
 
 class Block(nn.Module):
@@ -44,11 +47,12 @@ class Encoder(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.stem = conv(48, 64)
-        self.fine = nn.Sequential(*[Block(64) for _ in range(3)])
-        self.down = conv(64, 128, stride=2)
-        self.coarse = nn.Sequential(*[Block(128) for _ in range(4)])
-        self.head = conv(128, LATENT_CHANNELS)
+        fine, coarse = CONFIG["encoder_blocks"]
+        self.stem = conv(48, FINE)
+        self.fine = nn.Sequential(*[Block(FINE) for _ in range(fine)])
+        self.down = conv(FINE, COARSE, stride=2)
+        self.coarse = nn.Sequential(*[Block(COARSE) for _ in range(coarse)])
+        self.head = conv(COARSE, LATENT_CHANNELS)
 
     def forward(self, x):
         x = self.fine(self.stem(F.pixel_unshuffle(x, 4)))
@@ -63,11 +67,12 @@ class Decoder(nn.Module):
         # What `export.py` takes from the latents so that their mean is 0. It is an addition and not
         # part of the first bias, because that convolution pads with zeros: those must stay zeros.
         self.register_buffer("shift", torch.zeros(1, LATENT_CHANNELS, 1, 1))
-        self.stem = conv(LATENT_CHANNELS, 128)
-        self.coarse = nn.Sequential(*[Block(128) for _ in range(5)])
-        self.up = conv(128, 256)
-        self.fine = nn.Sequential(*[Block(64) for _ in range(4)])
-        self.head = conv(64, 48)
+        coarse, fine = DECODER_BLOCKS
+        self.stem = conv(LATENT_CHANNELS, COARSE)
+        self.coarse = nn.Sequential(*[Block(COARSE) for _ in range(coarse)])
+        self.up = conv(COARSE, 4 * FINE, side=1)
+        self.fine = nn.Sequential(*[Block(FINE) for _ in range(fine)])
+        self.head = conv(FINE, 48)
 
     def forward(self, z):
         x = self.fine(F.pixel_shuffle(self.up(self.coarse(self.stem(z + self.shift))), 2))
@@ -82,13 +87,16 @@ class Autoencoder(nn.Module):
         self.encoder = Encoder()
         self.decoder = Decoder()
 
-    def forward(self, x, noise=0.0):
+    def forward(self, x, steps=None):
+        """The pixels that come back, and the latents. `steps`: per image, the step of a quantisation that is imitated
+        by even noise, in standard deviations of each channel."""
         z = self.encoder(x)
-        if noise:
-            # Relative to each channel's deviation, so that the network cannot escape it by scaling up.
-            deviation = z.detach().float().std((0, 2, 3), keepdim=True)
-            z = z + noise * deviation.to(z.dtype) * torch.randn_like(z)
-        return self.decoder(z)
+        if steps is None:
+            return self.decoder(z), z
+        # Relative to each channel's deviation, so that the network cannot escape the noise by scaling up.
+        deviation = z.detach().float().std((0, 2, 3), keepdim=True)
+        noise = (torch.rand_like(z, dtype=torch.float32) - 0.5) * deviation * steps.view(-1, 1, 1, 1)
+        return self.decoder(z + noise.to(z.dtype)), z
 
 
 def to_unit(pixels):

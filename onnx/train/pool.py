@@ -29,7 +29,8 @@ class Source:
         self.processes = []
         for seed in seeds:
             command = [sys.executable, str(script), "--seed", str(seed), "--size", str(size)]
-            process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, bufsize=0)
+            # Drawing takes what training leaves of the cores.
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, bufsize=0, preexec_fn=lambda: os.nice(10))
             self.processes.append(process)
             threading.Thread(target=self._read, args=(process,), daemon=True).start()
 
