@@ -252,7 +252,7 @@ impl Run<'_> {
 
 /// Adds the products of rows with coefficients, which fit 16 bits: vectors multiply those faster.
 #[inline]
-pub(super) fn add<const ROWS: usize>(sums: &mut [i32], rows: [&[i16]; ROWS], coefficients: [i32; ROWS]) {
+fn add<const ROWS: usize>(sums: &mut [i32], rows: [&[i16]; ROWS], coefficients: [i32; ROWS]) {
     let rows = rows.map(|row| &row[..sums.len()]);
     let coefficients = coefficients.map(|coefficient| coefficient as i16);
     for (x, sum) in sums.iter_mut().enumerate() {
