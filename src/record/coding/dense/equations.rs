@@ -4,7 +4,7 @@
 
 /// Sums that run beside each other.
 pub(super) const LANES: usize = 16;
-/// So many equations are added at once: few enough for f32 to be exact enough, and for a cache.
+/// Equations are added when there are so many: few enough for f32 to be exact enough, and for a cache.
 const AT_ONCE: usize = 512;
 
 /// Of some unknowns: the factor of each in what is to be added up to results.
@@ -23,8 +23,8 @@ impl Equations {
         }
     }
 
-    /// What unknown `number` is multiplied with in some more equations; the number after the last unknown has the results. All of
-    /// an equation can be multiplied with what it counts.
+    /// What unknown `number` is multiplied with in some more equations; the number after the last unknown has the results. An
+    /// equation counts as the square of a factor that all of it has.
     pub(super) fn extend(&mut self, number: usize, terms: impl Iterator<Item = f32>) {
         self.terms[number].extend(terms);
     }

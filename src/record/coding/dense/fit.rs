@@ -4,13 +4,12 @@
 //! decoded as well.
 
 use super::channel::{
-    Channel, Earlier, MOST_COEFFICIENTS, MOST_EARLIER, MOST_ERROR, MOST_FLOOR, Model, ONE, OWN,
+    Channel, Earlier, MOST_COEFFICIENTS, MOST_EARLIER, MOST_ERROR, MOST_FLOOR, Model, OWN,
     PRECISION, THERE, WEIGHT_BITS, condensed, expanded, reach,
 };
 use super::distribution::FINE;
 use super::equations::{Equations, LANES, sum_of_products};
 use super::field::Field;
-use super::walk::add;
 use crate::latent::LatentShape;
 
 /// Channels with more values than this are always worth coefficients of their own.
@@ -113,21 +112,19 @@ impl Task<'_> {
     /// What `model` leaves of the channel, row by row.
     fn left_by(&self, model: &Model) -> Vec<f32> {
         let mut out = Vec::with_capacity(self.levels.height * self.levels.width);
-        let mut sums = vec![0; self.levels.width];
-        let shift = ONE - model.precision;
-        let one = (1 << ONE) as f32;
+        let mut sums = vec![0.0; self.levels.width];
+        let one = (1 << model.precision) as f32;
         for y in 0..self.levels.height {
-            sums.fill((model.constant << shift) * self.constant);
+            sums.fill((model.constant * self.constant) as f32);
             let rows = OWN.map(|neighbour| self.levels.moved(self.number, y, neighbour));
-            add(&mut sums, rows, model.own.map(|c| c << shift));
+            add(&mut sums, rows, model.own);
             for earlier in &model.earlier {
-                let there = earlier.channel;
-                let rows = THERE.map(|neighbour| self.levels.moved(there, y, neighbour));
-                add(&mut sums, rows, earlier.there.map(|c| c << shift));
+                let rows = THERE.map(|n| self.levels.moved(earlier.channel, y, n));
+                add(&mut sums, rows, earlier.there);
             }
             let levels = self.levels.moved(self.number, y, (0, 0)).iter();
             let left = levels.zip(&sums);
-            out.extend(left.map(|(level, sum)| f32::from(*level) - *sum as f32 / one));
+            out.extend(left.map(|(level, sum)| f32::from(*level) - sum / one));
         }
         out
     }
@@ -356,6 +353,16 @@ impl Task<'_> {
             f64::from(scale.log2() + 3.5 * (1.0 + far * far / 6.0).log2())
         });
         values.sum::<f64>() + tried.model.cost()
+    }
+}
+
+/// Adds the products of rows with coefficients.
+fn add<const ROWS: usize>(sums: &mut [f32], rows: [&[i16]; ROWS], coefficients: [i32; ROWS]) {
+    let rows = rows.map(|row| &row[..sums.len()]);
+    let coefficients = coefficients.map(|coefficient| coefficient as f32);
+    for (x, sum) in sums.iter_mut().enumerate() {
+        let products = rows.iter().zip(coefficients);
+        *sum += products.map(|(row, c)| c * f32::from(row[x])).sum::<f32>();
     }
 }
 
