@@ -76,6 +76,9 @@ fn of_a_store_it_tells_ratio_speed_and_how_far_images_move() {
 
     sandbox.run(&["recode", "--coding", "q6"]).succeeds();
     sandbox
+        .run(&["recode", "--coding", "fast", "--prefix", "a"])
+        .succeeds();
+    sandbox
         .run(&["bench-codec"])
         .fails(1, &["kept without loss", "hint: name image files"]);
 }

@@ -76,21 +76,21 @@ struct Decoded {
 
 impl Study<'_> {
     /// Tries all of `codings` on one latent, and adds what comes of them to `figures`, which is in the same order or
-    /// empty. Where `decoding`, lossy ones are decoded to pixels too.
+    /// empty. Where `decoding`, lossy ones are decoded to pixels too. Whether it was tried: a latent that was quantised
+    /// already is passed over.
     ///
     /// # Errors
-    /// `NotFound`; `InvalidInput` for a record whose latent was quantised already; what reading, encoding and decoding say.
+    /// `NotFound`; what reading, encoding and decoding say.
     pub fn codings(
         &self,
         sample: &Sample,
         codings: &[Coding],
         decoding: bool,
         figures: &mut Vec<CodingFigures>,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let (record, original) = self.sampled(sample)?;
         if !record.header.latent_error.is_empty() {
-            let what = format!("`{}` was quantised already", record.header.id);
-            return Err(Error::invalid(what));
+            return Ok(false);
         }
         if figures.is_empty() {
             figures.extend(codings.iter().copied().map(CodingFigures::new));
@@ -107,7 +107,7 @@ impl Study<'_> {
         for figures in figures {
             self.add(figures, &record, unchanged.as_ref())?;
         }
-        Ok(())
+        Ok(true)
     }
 
     fn sampled(&self, sample: &Sample) -> Result<(Record, Option<Pixels>)> {

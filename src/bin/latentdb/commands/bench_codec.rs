@@ -86,21 +86,22 @@ pub(crate) fn run(context: &Context, command: &BenchCodec) -> Result<(), Failure
     let codings = [&Coding::LOSSLESS[..], &tiers].concat();
     let mut figures = Vec::new();
     let bar = bar(samples.len() as u64);
-    for sample in &samples {
-        let tried = study.codings(sample, &codings, !command.no_decode, &mut figures);
-        if let Err(error) = tried {
-            bar.finish_and_clear();
-            return Err(error.into());
-        }
+    let tried: latentdb::Result<u64> = samples.iter().try_fold(0, |tried, sample| {
+        let one = study.codings(sample, &codings, !command.no_decode, &mut figures)?;
         bar.inc(1);
-    }
+        Ok(tried + u64::from(one))
+    });
     bar.finish_and_clear();
+    let tried = tried?;
+    if tried == 0 {
+        return Err(command.nothing());
+    }
     if command.json {
         let codings: Vec<_> = figures.iter().map(to_json).collect();
-        let whole = json!({ "latents": samples.len(), "codings": codings });
+        let whole = json!({ "latents": tried, "codings": codings });
         return output::line(&format!("{whole:#}"));
     }
-    eprintln!("{} tried", output::count(samples.len() as u64, "latent"));
+    eprintln!("{} tried", output::count(tried, "latent"));
     let heads = [
         "coding",
         "ratio",
@@ -117,6 +118,16 @@ pub(crate) fn run(context: &Context, command: &BenchCodec) -> Result<(), Failure
 }
 
 impl BenchCodec {
+    /// That there is no latent to try codings on.
+    fn nothing(&self) -> Failure {
+        let prefix = &self.prefix;
+        let what = format!("no record whose id begins with `{prefix}` was kept without loss");
+        let error = Error::new(ErrorKind::NotFound, what);
+        error
+            .with_hint("name image files to try codings on them")
+            .into()
+    }
+
     /// The files, or records spread evenly over the store.
     fn samples(&self, database: &Database) -> Result<Vec<Sample>, Failure> {
         if !self.files.is_empty() {
@@ -136,14 +147,7 @@ impl BenchCodec {
             count += 1;
         }
         if count == 0 {
-            let what = format!(
-                "no record whose id begins with `{}` was kept without loss",
-                self.prefix
-            );
-            let error = Error::new(ErrorKind::NotFound, what);
-            return Err(error
-                .with_hint("name image files to try codings on them")
-                .into());
+            return Err(self.nothing());
         }
         let every = count / self.sample.min(count);
         let chosen = fresh().step_by(every as usize).take(self.sample as usize);

@@ -193,7 +193,12 @@ impl Sums {
         let ratio = output::ratio(self.bytes_before, self.bytes_after);
         let sizes = ratio.map_or_else(String::new, |ratio| {
             let [before, after] = [self.bytes_before, self.bytes_after].map(output::bytes);
-            format!(": {before} before, {after} after, {ratio:.2} x less")
+            let times = if ratio < 1.0 {
+                format!("{:.2} x more", ratio.recip())
+            } else {
+                format!("{ratio:.2} x less")
+            };
+            format!(": {before} before, {after} after, {times}")
         });
         eprintln!("{}{sizes}", parts.join(", "));
         if self.unmeasured > 0 {
