@@ -4,7 +4,7 @@
 //!
 //! Student's t distribution with 6 degrees of freedom, scaled: between a Gaussian and a Laplace
 //! distribution, as residuals are whose scale is only estimated. Of latents of photographs, t of 3 or 8
-//! degrees, Gauss, Laplace and the logistic distribution take 0.1 to 3 % more.
+//! degrees, Gauss, Laplace and the logistic distribution mostly take 0.1 to 3 % more.
 
 /// The sum of all slots: a probability is a number of these.
 pub(super) const SLOTS: u32 = 1 << 16;
