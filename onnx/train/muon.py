@@ -18,15 +18,18 @@ ADAM_RMS = 0.2
 def orthogonal(matrices):
     """[N, rows, columns] to matrices of the same singular vectors and singular values of about 0.7 to 1.2."""
     a, b, c = COEFFICIENTS
-    x = matrices.bfloat16()
+    x = matrices / (torch.linalg.matrix_norm(matrices, keepdim=True) + 1e-7)
+    x = x.bfloat16()
     tall = x.shape[1] > x.shape[2]
     if tall:
-        x = x.mT
-    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
+        x = x.mT.contiguous()
     for _ in range(ITERATIONS):
         gram = x @ x.mT
-        x = a * x + (b * gram + c * gram @ gram) @ x
-    return (x.mT if tall else x).float()
+        # The whole polynomial is one small matrix, so that the large one is read once.
+        factor = b * gram + c * gram @ gram
+        factor.diagonal(dim1=1, dim2=2).add_(a)
+        x = factor @ x
+    return x.mT.contiguous() if tall else x
 
 
 class Muon:
@@ -35,32 +38,31 @@ class Muon:
     def __init__(self, model, lr):
         named = list(model.named_parameters())
         # The first layer of the decoder has 36 inputs and the last of the encoder 4 outputs: too few directions to be made alike.
-        self.kernels = [p for _, p in named if p.ndim == 4 and p.shape[0] > 8 and p[0].numel() >= 64]
-        chosen = {id(p) for p in self.kernels}
+        kernels = [p for _, p in named if p.ndim == 4 and p.shape[0] > 8 and p[0].numel() >= 64]
+        chosen = {id(p) for p in kernels}
         self.adam = torch.optim.Adam([p for _, p in named if id(p) not in chosen], lr=lr, betas=(0.9, 0.99))
-        self.momenta = [torch.zeros_like(p) for p in self.kernels]
-        self.alike = {}
-        for n, p in enumerate(self.kernels):
-            self.alike.setdefault(p.shape, []).append(n)
+        alike = {}
+        for p in kernels:
+            alike.setdefault(p.shape, []).append(p)
+        self.alike = list(alike.values())
+        self.momenta = [torch.zeros(len(group), *rows(group[0]).shape, device=group[0].device) for group in self.alike]
 
     @torch.no_grad()
     def step(self, lr):
         for group in self.adam.param_groups:
             group["lr"] = lr
         self.adam.step()
-        for shape, members in self.alike.items():
-            looked_ahead = []
-            for n in members:
-                gradient = self.kernels[n].grad
-                self.momenta[n].mul_(MOMENTUM).add_(gradient)
-                looked_ahead.append((gradient + MOMENTUM * self.momenta[n]).flatten(1))
-            steps = orthogonal(torch.stack(looked_ahead))
+        for group, momentum in zip(self.alike, self.momenta):
+            gradient = torch.stack([rows(p.grad) for p in group])
+            momentum.mul_(MOMENTUM).add_(gradient)
+            steps = orthogonal(gradient.add_(momentum, alpha=MOMENTUM))
             scale = lr * ADAM_RMS * max(steps.shape[1:]) ** 0.5
-            for n, step in zip(members, steps):
-                self.kernels[n].add_(step.view(shape), alpha=-scale)
+            for p, step in zip(group, steps):
+                outputs, inputs, height, width = p.shape
+                p.permute(0, 2, 3, 1).add_(step.view(outputs, height, width, inputs), alpha=-scale)
 
     def zero_grad(self):
-        for p in self.kernels:
+        for p in sum(self.alike, []):
             p.grad = None
         self.adam.zero_grad(set_to_none=True)
 
@@ -71,3 +73,8 @@ class Muon:
         self.adam.load_state_dict(state["adam"])
         for mine, theirs in zip(self.momenta, state["momenta"], strict=True):
             mine.copy_(theirs)
+
+
+def rows(kernel):
+    """[O, I, h, w] as a matrix [O, h*w*I], the order in which channels-last memory holds it."""
+    return kernel.permute(0, 2, 3, 1).reshape(len(kernel), -1)

@@ -61,7 +61,7 @@ pub struct PutOptions {
 pub struct ForeignLatent {
     /// The posterior mean, unscaled.
     pub latent: Latent,
-    /// Which decoders may read it: the name in a model's manifest, such as `tiny-1`.
+    /// Which decoders may read it: the name in a model's manifest, such as `tiny-2`.
     pub latent_space: String,
     /// Name of the model that made it, where that is known.
     pub encoder: Option<String>,
@@ -128,11 +128,9 @@ impl Database {
     /// # Errors
     /// As [`create`](Self::create).
     pub fn create_with_hub(path: impl AsRef<Path>, encoder: &str, hub: Arc<Hub>) -> Result<Self> {
-        if hub.model(encoder)?.encoder.is_none() {
-            return Err(Error::new(
-                ErrorKind::ModelNotFound,
-                format!("the model `{encoder}` has no encoder"),
-            ));
+        let model = hub.model(encoder)?;
+        if model.encoder.is_none() {
+            return Err(model.lacks("encoder"));
         }
         Self::make(path.as_ref(), encoder)?;
         Ok(Self::open(path)?.with_hub(hub))

@@ -1,28 +1,56 @@
-//! The autoencoder that is part of the program, so that the first run needs no download.
+//! The autoencoders that are part of the program, so that the first run needs no download and what earlier
+//! versions wrote can always be read.
 //!
-//! Invariant: manifest and graphs belong together; a test holds their hashes and fingerprint.
+//! Invariant: manifest and graphs belong together; a test holds their hashes and fingerprint. A latent space that
+//! records were ever written in keeps its decoder, bit for bit.
 
 use super::spec::ModelSpec;
 
-/// Its name, which no other model may have.
-pub(super) const NAME: &str = "tiny";
-
-const MANIFEST: &[u8] = include_bytes!("../../onnx/tiny/manifest.json");
-
-const ENCODER: &[u8] = include_bytes!("../../onnx/tiny/encoder.onnx");
-
-const DECODER: &[u8] = include_bytes!("../../onnx/tiny/decoder.onnx");
-
-/// `tiny`: f8, 4 channels, trained by `onnx/train`.
-pub(super) fn tiny() -> ModelSpec {
-    ModelSpec::from_json(MANIFEST).expect("a test reads the built-in manifest")
+/// A model in the program's own bytes.
+struct BuiltIn {
+    name: &'static str,
+    manifest: &'static [u8],
+    files: &'static [(&'static str, &'static [u8])],
 }
 
-/// The bytes of one of its files.
-pub(super) fn file(name: &str) -> Option<&'static [u8]> {
-    match name {
-        "encoder.onnx" => Some(ENCODER),
-        "decoder.onnx" => Some(DECODER),
-        _ => None,
-    }
+/// The newest first: it is what images are encoded with unless told otherwise.
+const MODELS: [BuiltIn; 1] = [BuiltIn {
+    name: "tiny",
+    manifest: include_bytes!("../../onnx/tiny/manifest.json"),
+    files: &[
+        (
+            "encoder.onnx",
+            include_bytes!("../../onnx/tiny/encoder.onnx"),
+        ),
+        (
+            "decoder.onnx",
+            include_bytes!("../../onnx/tiny/decoder.onnx"),
+        ),
+    ],
+}];
+
+/// All of them.
+pub(super) fn models() -> Vec<ModelSpec> {
+    MODELS.iter().map(read).collect()
+}
+
+/// The newest.
+pub(super) fn tiny() -> ModelSpec {
+    read(&MODELS[0])
+}
+
+fn read(model: &BuiltIn) -> ModelSpec {
+    ModelSpec::from_json(model.manifest).expect("a test reads the built-in manifests")
+}
+
+/// Whether `name` is one of theirs, which no other model may have.
+pub(super) fn has(name: &str) -> bool {
+    MODELS.iter().any(|model| model.name == name)
+}
+
+/// The bytes of a file of the model `name`.
+pub(super) fn file(name: &str, file: &str) -> Option<&'static [u8]> {
+    let model = MODELS.iter().find(|model| model.name == name)?;
+    let found = model.files.iter().find(|(name, _)| *name == file)?;
+    Some(found.1)
 }

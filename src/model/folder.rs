@@ -100,6 +100,13 @@ impl ModelsFolder {
                 continue;
             }
             match self.read(&name) {
+                Ok(_) if builtin::has(&name) => broken.push(BrokenModel {
+                    error: Error::invalid(format!(
+                        "the model `{name}` can't be used, because a model of that name is built in now"
+                    ))
+                    .with_hint("rename its folder, and `name` in its manifest.json"),
+                    name,
+                }),
                 Ok(spec) => models.push(spec),
                 Err(error) => broken.push(BrokenModel { name, error }),
             }
@@ -130,10 +137,12 @@ impl ModelsFolder {
     pub(super) fn check_new(&self, name: &str, replace: bool) -> Result<()> {
         check_name("model", name)
             .map_err(|e| e.with_hint("give the model another name with --name"))?;
-        if name.starts_with('.') || name == builtin::NAME {
-            let reason = match name {
-                builtin::NAME => "is built in",
-                _ => "begins with a period",
+        let built_in = builtin::has(name);
+        if name.starts_with('.') || built_in {
+            let reason = if built_in {
+                "is built in"
+            } else {
+                "begins with a period"
             };
             return Err(Error::invalid(format!(
                 "a model can't be called `{name}`: that name {reason}"
@@ -239,7 +248,7 @@ impl ModelsFolder {
     /// # Errors
     /// `ModelNotFound`; `InvalidInput` for a built-in model; `Io`.
     pub fn remove(&self, name: &str) -> Result<()> {
-        if name == builtin::NAME {
+        if builtin::has(name) {
             return Err(Error::invalid(format!(
                 "the model `{name}` is built in and can't be removed"
             )));

@@ -1,4 +1,4 @@
-//! The models that are there, by name: the built-in one and those in the user's folder.
+//! The models that are there, by name: the built-in ones and those in the user's folder.
 //!
 //! Invariant: a model that can't be used never hides the others, and is answered for by name with its reason.
 
@@ -20,7 +20,7 @@ pub(super) struct Registry {
 impl Registry {
     pub(super) fn read(folder: Option<&ModelsFolder>) -> Self {
         let mut registry = Self {
-            models: vec![builtin::tiny()],
+            models: builtin::models(),
             broken: Vec::new(),
             unreadable: None,
         };

@@ -68,12 +68,7 @@ impl<'a> Job<'a> {
             Side::Encoder => &spec.encoder,
             Side::Decoder => &spec.decoder,
         };
-        let half = half.as_ref().ok_or_else(|| {
-            Error::new(
-                ErrorKind::ModelNotFound,
-                format!("the model `{}` has no {}", spec.name, side.name()),
-            )
-        })?;
+        let half = half.as_ref().ok_or_else(|| spec.lacks(side.name()))?;
         Ok(Self { spec, side, half })
     }
 
@@ -182,7 +177,7 @@ impl Hub {
         let file = job.file(scope, attempt.precision);
         let file = file.ok_or_else(|| Error::invalid(format!("{name} has no graph for tiles")))?;
         if job.spec.is_built_in() {
-            let bytes = builtin::file(file)
+            let bytes = builtin::file(&job.spec.name, file)
                 .ok_or_else(|| Error::invalid(format!("{name} has no file {file}")))?;
             return Session::load(self.runtime()?, options, &name, &GraphAt::Memory(bytes));
         }

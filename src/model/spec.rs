@@ -310,9 +310,20 @@ impl ModelSpec {
         Some(*digits.as_bytes())
     }
 
+    /// The error for work that needs the `half` that isn't there.
+    pub(crate) fn lacks(&self, half: &str) -> Error {
+        let hint = if self.is_built_in() {
+            "it is there to read what earlier versions encoded; `tiny` encodes"
+        } else {
+            "latentdb model list says what each model has"
+        };
+        let what = format!("the model `{}` has no {half}", self.name);
+        Error::new(ErrorKind::ModelNotFound, what).with_hint(hint)
+    }
+
     /// Whether the model is part of the program and lies in no folder.
     pub fn is_built_in(&self) -> bool {
-        self.name == super::builtin::NAME
+        super::builtin::has(&self.name)
     }
 
     /// The shape of the latent of an image of `width` x `height` pixels: sides are divided by the

@@ -54,9 +54,13 @@ pub(crate) struct Tensor {
 }
 
 impl Tensor {
-    /// `TensorProto.FLOAT16`.
-    pub(crate) fn is_f16(&self) -> bool {
-        self.data_type == 10
+    /// What a learned tensor's type is called in a fingerprint; `None` of the constants in f32.
+    pub(crate) fn learned(&self) -> Option<&'static [u8]> {
+        match self.data_type {
+            3 => Some(b"i8"),
+            10 => Some(b"f16"),
+            _ => None,
+        }
     }
 
     pub(crate) fn values(&self) -> i64 {
@@ -92,6 +96,10 @@ impl Graph {
             let (first, output) = (node.inputs[0].as_str(), node.outputs[0].as_str());
             if let Some(weight) = weights.get(first).filter(|_| node.kind == "Cast") {
                 casts.insert(output, *weight);
+                continue;
+            }
+            if let Some(levels) = casts.get(first).filter(|_| node.kind == "Mul") {
+                casts.insert(output, levels);
                 continue;
             }
             let [n, a, b, c] = shapes[first];

@@ -86,7 +86,8 @@ impl Args {
             .file;
         if spec.is_built_in() {
             return Ok(Path::new(env!("CARGO_MANIFEST_DIR"))
-                .join("../../onnx/tiny")
+                .join("../../onnx")
+                .join(&self.encoder)
                 .join(file));
         }
         let models = hub.models_folder().ok_or("there is no folder of models")?;
