@@ -276,8 +276,10 @@ fn half_a_model_is_a_model() {
         run(&sandbox, &args).succeeds();
     }
     sandbox.image("a.png", &picture(20, 30, 1));
-    run(&sandbox, &["put", "a", "a.png", "--encoder", "decoder"])
-        .fails(1, &["`decoder` has no encoder"]);
+    run(&sandbox, &["put", "a", "a.png", "--encoder", "decoder"]).fails(
+        1,
+        &["`decoder` has no encoder", "hint: latentdb model list"],
+    );
     run(&sandbox, &["put", "a", "a.png", "--encoder", "encoder"]).succeeds();
     run(&sandbox, &["get", "a", "--decoder", "encoder"]).fails(1, &["`encoder` has no decoder"]);
     run(&sandbox, &["get", "a"]).succeeds();
