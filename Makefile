@@ -81,15 +81,17 @@ test-browser: need-cargo setup
 	$(CARGO) build --locked --release
 	ORT_DYLIB_PATH="$(RUNTIME)" $(PYTHON) tests/browser/report.py "$$TARGET/release/latentdb"
 
-# The weights of TAEF2 come from beside the checkout; matplotlib, 30 MB, into a folder of its own.
+# The first weights of `tiny` are a model of their own here; those of TAEF2 come from beside the checkout; matplotlib, 30 MB, into a folder of its own.
 rates: need-cargo setup
 	$(CARGO) build --locked --release
 	$(PYTHON) -m venv "$$TARGET/rates-venv"
 	"$$TARGET/rates-venv/bin/python" -m pip install --quiet -r benches/rates/requirements.txt
 	@rm -rf "$$TARGET/rates-models"
 	"$$TARGET/release/latentdb" --models "$$TARGET/rates-models" model import ../shared/models/taef2 --name taef2 --latent-space flux2
+	ORT_DYLIB_PATH="$(RUNTIME)" "$$TARGET/release/latentdb" --models "$$TARGET/rates-models" model add --name tiny-first \
+		--latent-space tiny-1 --encoder onnx/tiny-1/encoder.onnx --decoder onnx/tiny-1/decoder.onnx --scaling-factor 1 --shift-factor 0
 	ORT_DYLIB_PATH="$(RUNTIME)" "$$TARGET/rates-venv/bin/python" benches/rates/rates.py "$$TARGET/release/latentdb" \
-		--images ../shared/images/kodak --models "$$TARGET/rates-models" --encoders tiny,taef2 --out docs/rates
+		--images ../shared/images/kodak --models "$$TARGET/rates-models" --encoders tiny,tiny-first,taef2 --out docs/rates
 
 # No float is on the way of decoding latents, and no width of an integer depends on the machine: this proves it.
 test-aarch64: need-cargo

@@ -207,7 +207,7 @@ fn codings(criterion: &mut Criterion) {
             let id = "one".parse().expect("an id");
             let size = (8 * shape.width, 8 * shape.height);
             let mut record = Record {
-                header: RecordHeader::new(id, size, shape, "tiny-1"),
+                header: RecordHeader::new(id, size, shape, "tiny-2"),
                 latent: latent.clone(),
                 alpha: None,
                 original: None,

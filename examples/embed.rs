@@ -34,7 +34,7 @@ fn main() -> latentdb::Result<()> {
         width,
     };
     let values = (0..256u16).map(|i| f16::from_f32(f32::from(i) / 256.0));
-    let foreign = ForeignLatent::new(Latent::new(shape, values.collect())?, "tiny-1", (64, 64));
+    let foreign = ForeignLatent::new(Latent::new(shape, values.collect())?, "tiny-2", (64, 64));
     db.put_latent("made/ramp", foreign, true)?;
     let record = db.store().get(&"made/ramp".parse()?)?;
     let view = record.latent.as_array(); // an ndarray view, without a copy

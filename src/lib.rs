@@ -27,7 +27,7 @@
 //! let db = Database::open_or_create(&path)?;
 //! let shape = LatentShape { channels: 4, height: 2, width: 3 };
 //! let latent = Latent::new(shape, vec![f16::ONE; 24])?;
-//! db.put_latent("grey", ForeignLatent::new(latent, "tiny-1", (24, 16)), false)?;
+//! db.put_latent("grey", ForeignLatent::new(latent, "tiny-2", (24, 16)), false)?;
 //!
 //! for entry in db.store().entries("g") {
 //!     let entry = entry?;

@@ -40,7 +40,7 @@ fn record(database: &Database, id: &str, seed: u16) -> Record {
             bytes: u64::from(seed) + (1 << 40),
             blake3: [3; 32],
         }),
-        ..ForeignLatent::new(latent, "tiny-1", (40, 24))
+        ..ForeignLatent::new(latent, "tiny-2", (40, 24))
     };
     database.put_latent(id, latent, true).unwrap();
     let mut record = database.store().get(&id.parse().unwrap()).unwrap();

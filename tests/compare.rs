@@ -25,7 +25,7 @@ fn a_file_is_compared_without_a_store_and_json_has_the_keys_that_help_names() {
         (&image["name"], &image["width"]),
         (&"a.png".into(), &64.into())
     );
-    assert_eq!(image["latent_space"], "tiny-1");
+    assert_eq!(image["latent_space"], "tiny-2");
     let help = sandbox.run(&["compare", "--help"]).succeeds();
     let contender = &image["contenders"][1];
     assert_eq!(contender["name"], "jpeg");

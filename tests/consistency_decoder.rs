@@ -86,5 +86,5 @@ fn steps_and_seeds_are_refused_where_they_mean_nothing() {
     run(&sandbox, &["get", "cat", "--steps", "3"]).fails(1, &["decoder `sd`", "steps"]);
     let other = sandbox.image("other.png", &picture(16, 16, 2));
     run(&sandbox, &["put", "tiny", &other]).succeeds();
-    run(&sandbox, &["get", "tiny", "--decoder", "con"]).fails(1, &["sd-v1", "tiny-1"]);
+    run(&sandbox, &["get", "tiny", "--decoder", "con"]).fails(1, &["sd-v1", "tiny-2"]);
 }

@@ -214,7 +214,7 @@ fn a_damaged_record_is_listed_and_stops_no_other() {
                 "exported 2 records",
             ],
         );
-        let run = import(&sandbox, output, &["--latent-space", "tiny-1", "--replace"]);
+        let run = import(&sandbox, output, &["--latent-space", "tiny-2", "--replace"]);
         assert_eq!(run.succeeds().stderr, "imported 2 records\n");
     }
     assert_eq!(

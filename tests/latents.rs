@@ -22,7 +22,7 @@ fn a_latent_handed_out_and_in_again_decodes_to_the_same_bytes() {
         ("a.safetensors", &[][..]),
         (
             "a.npy",
-            &["--latent-space", "tiny-1", "--size", "50x30"][..],
+            &["--latent-space", "tiny-2", "--size", "50x30"][..],
         ),
     ] {
         sandbox
@@ -44,7 +44,7 @@ fn a_safetensors_file_says_what_the_latent_is() {
     let sandbox = stored();
     let bytes = sandbox.run(&["get", "a", "--latent"]).succeeds().stdout;
     let file = read_latent(&bytes, "a").unwrap();
-    assert_eq!(file.latent_space.as_deref(), Some("tiny-1"));
+    assert_eq!(file.latent_space.as_deref(), Some("tiny-2"));
     assert_eq!(file.encoder.as_deref(), Some("tiny"));
     assert_eq!(file.size, Some((50, 30)));
     assert_eq!(file.latent.shape().to_string(), "4x4x7");
@@ -59,7 +59,7 @@ fn what_the_file_does_not_say_must_be_said() {
     sandbox
         .run(&["put", "b", "--latent", "a.npy"])
         .fails(2, &["hint: say it with --latent-space"]);
-    let with_space = ["put", "b", "--latent", "a.npy", "--latent-space", "tiny-1"];
+    let with_space = ["put", "b", "--latent", "a.npy", "--latent-space", "tiny-2"];
     sandbox
         .run(&with_space)
         .fails(2, &["hint: say it with --size"]);
@@ -87,7 +87,7 @@ fn a_decoder_of_another_latent_space_is_refused_by_both_names() {
     sandbox.run(&put).succeeds();
     sandbox
         .run(&["get", "b", "--decoder", "tiny"])
-        .fails(1, &["`tiny-1`", "`sd-v1`"]);
+        .fails(1, &["`tiny-2`", "`sd-v1`"]);
     sandbox
         .run(&["get", "b"])
         .fails(1, &["no decoder for the latent space `sd-v1`"]);

@@ -111,7 +111,7 @@ fn info_tells_sizes_coding_and_source_and_its_numbers_fit_together() {
     let text = sandbox.run(&["info", "a"]).succeeds();
     for part in [
         "40x24 pixels",
-        "4x3x5 f16 in `tiny-1`",
+        "4x3x5 f16 in `tiny-2`",
         "bits per pixel",
         "photo.png",
     ] {
@@ -133,7 +133,7 @@ fn stats_sums_what_the_listing_says() {
     assert_eq!(stats["records"], 4);
     assert_eq!(stats["stored_bytes"], stored);
     assert_eq!(stats["rgb_bytes"], 4 * 2880);
-    assert_eq!(stats["latent_spaces"]["tiny-1"], 4);
+    assert_eq!(stats["latent_spaces"]["tiny-2"], 4);
     assert_eq!(stats["codings"]["fast"], 4);
     assert!(stats["disk_bytes"].as_u64().unwrap() >= stored);
     assert!(

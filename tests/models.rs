@@ -68,11 +68,11 @@ fn the_models_that_are_there_are_listed() {
         .lines()
         .map(|line| line.split(' ').next().unwrap())
         .collect();
-    assert_eq!(names, ["tiny", "sd", "sdxl"]);
+    assert_eq!(names, ["tiny", "tiny-1", "sd", "sdxl"]);
     let json = run(&sandbox, &["model", "list", "--json"])
         .succeeds()
         .json();
-    assert_eq!(json["models"][2]["latent_space"], "sdxl");
+    assert_eq!(json["models"][3]["latent_space"], "sdxl");
     let doctor = run(&sandbox, &["doctor"]);
     assert!(
         doctor.text().contains("sdxl: encoder and decoder"),
@@ -166,7 +166,7 @@ fn a_decoder_of_another_latent_space_is_refused_by_name_of_both() {
     let get = run(&sandbox, &["get", "a", "--decoder", "sdxl"]);
     get.fails(1, &["`sdxl`", "`sd-v1`"]);
     let get = run(&sandbox, &["get", "a", "--decoder", "tiny"]);
-    get.fails(1, &["`tiny-1`", "`sd-v1`"]);
+    get.fails(1, &["`tiny-2`", "`sd-v1`"]);
 }
 
 #[test]
@@ -175,7 +175,11 @@ fn a_model_that_is_not_there_is_refused_with_the_way_to_get_it() {
     sandbox.image("a.png", &picture(16, 16, 1));
     run(&sandbox, &["put", "a", "a.png", "--encoder", "sd"]).fails(
         1,
-        &["no model `sd` (there are: tiny)", "hint: ", "model import"],
+        &[
+            "no model `sd` (there are: tiny, tiny-1)",
+            "hint: ",
+            "model import",
+        ],
     );
     assert!(
         !sandbox.path("store").exists(),

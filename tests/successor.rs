@@ -1,4 +1,4 @@
-//! What the first built-in model encoded is read as ever, whatever follows it.
+//! The built-in model has a successor: what the first one encoded is read as ever, and can be taken over.
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
 mod support;
@@ -6,6 +6,7 @@ mod support;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
+use support::folders::told;
 use support::{Sandbox, decoded};
 
 fn fixture(name: &str) -> PathBuf {
@@ -43,14 +44,94 @@ fn what_the_first_model_encoded_comes_back_as_it_did_then() {
     assert!(apart <= Some(1), "{apart:?} levels");
 }
 
+/// A record says only the name of its latent space: weights that are trained anew need another one.
 #[test]
-fn the_first_decoder_is_kept_bit_for_bit() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("onnx/tiny/decoder.onnx");
-    let hash = format!("{:x}", Sha256::digest(std::fs::read(path).unwrap()));
-    assert_eq!(
-        hash,
-        "20e9883a1af78dd735f7e3079535fd337f2c6cbdce8401ead73ec10be0d92555"
-    );
+fn what_a_latent_space_was_written_and_read_by_never_changes() {
+    let onnx = Path::new(env!("CARGO_MANIFEST_DIR")).join("onnx");
+    for (model, space, file, sha256) in [
+        (
+            "tiny-1",
+            "tiny-1",
+            "decoder.onnx",
+            "20e9883a1af78dd735f7e3079535fd337f2c6cbdce8401ead73ec10be0d92555",
+        ),
+        (
+            "tiny",
+            "tiny-2",
+            "decoder.onnx",
+            "ae12cfeda6743106bb0ac5e61aa01535edd07ab86350fdba05bbd2c3fab2e00c",
+        ),
+        (
+            "tiny",
+            "tiny-2",
+            "encoder.onnx",
+            "6b952b95459042a44ba74f9761cfe47b48317b6491628e43b226e7389c4448b8",
+        ),
+    ] {
+        let folder = onnx.join(model);
+        let manifest = std::fs::read(folder.join("manifest.json")).unwrap();
+        let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+        assert_eq!(manifest["latent_space"], space);
+        let bytes = std::fs::read(folder.join(file)).unwrap();
+        assert_eq!(
+            format!("{:x}", Sha256::digest(bytes)),
+            sha256,
+            "{file} of {space}"
+        );
+    }
+}
+
+#[test]
+fn the_new_decoder_does_not_read_the_old_space_and_the_old_model_encodes_no_more() {
+    let sandbox = with_old_record();
+    let get = sandbox.run(&["get", "picture", "--decoder", "tiny"]);
+    get.fails(1, &["`tiny-1`", "`tiny-2`"]);
+    let original = fixture("original.png");
+    let put = [
+        "put",
+        "new",
+        original.to_str().unwrap(),
+        "--encoder",
+        "tiny-1",
+    ];
+    sandbox
+        .run(&put)
+        .fails(1, &["`tiny-1` has no encoder", "hint: ", "`tiny` encodes"]);
+    sandbox
+        .run(&["model", "remove", "tiny-1"])
+        .fails(1, &["built in"]);
+}
+
+#[test]
+fn records_of_the_first_model_are_stale_and_made_again_from_their_files() {
+    let sandbox = with_old_record();
+    std::fs::create_dir(sandbox.path("originals")).unwrap();
+    std::fs::copy(
+        fixture("original.png"),
+        sandbox.path("originals/picture.png"),
+    )
+    .unwrap();
+    let ingest = ["ingest", "originals", "--id", "stem", "--json"];
+    assert_eq!(told(&sandbox.run(&ingest)), ["picture stale"]);
+    let dry = [
+        "reencode",
+        "--encoder",
+        "tiny",
+        "--from",
+        "originals",
+        "--json",
+        "--dry-run",
+    ];
+    assert_eq!(told(&sandbox.run(&dry)), ["picture updated"]);
+    let update = [&ingest[..], &["--update"]].concat();
+    assert_eq!(told(&sandbox.run(&update).succeeds()), ["picture updated"]);
+    let info = sandbox
+        .run(&["info", "picture", "--json"])
+        .succeeds()
+        .json();
+    assert_eq!(info["latent_space"], "tiny-2");
+    sandbox.run(&["get", "picture"]).succeeds();
+    assert_eq!(told(&sandbox.run(&dry)), [] as [&str; 0]);
 }
 
 #[test]
@@ -70,10 +151,10 @@ fn a_model_that_had_the_name_before_is_said_and_hides_nothing() {
         "mine",
     ])
     .succeeds();
-    std::fs::rename(models.join("mine"), models.join("tiny")).unwrap();
-    let manifest = models.join("tiny/manifest.json");
+    std::fs::rename(models.join("mine"), models.join("tiny-1")).unwrap();
+    let manifest = models.join("tiny-1/manifest.json");
     let text = std::fs::read_to_string(&manifest).unwrap();
-    std::fs::write(&manifest, text.replace("\"mine\"", "\"tiny\"")).unwrap();
+    std::fs::write(&manifest, text.replace("\"mine\"", "\"tiny-1\"")).unwrap();
     let list = run(&["model", "list"]).succeeds();
     assert!(
         list.stderr.contains("a model of that name is built in now"),
@@ -86,7 +167,7 @@ fn a_model_that_had_the_name_before_is_said_and_hides_nothing() {
         "import",
         weights.to_str().unwrap(),
         "--name",
-        "tiny",
+        "tiny-1",
     ])
-    .fails(1, &["`tiny`", "is built in"]);
+    .fails(1, &["`tiny-1`", "is built in"]);
 }

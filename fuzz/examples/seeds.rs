@@ -54,7 +54,7 @@ fn record(folder: &Path, exponents: u16) -> latentdb::Result<Record> {
         |n: u16| f16::from_bits((30 - n % exponents) << 10 | n.wrapping_mul(40_503) & 0x83ff);
     let mut values: Vec<f16> = (0..100).map(value).collect();
     values[77] = f16::ZERO;
-    let latent = ForeignLatent::new(Latent::new(shape, values)?, "tiny-1", (40, 40));
+    let latent = ForeignLatent::new(Latent::new(shape, values)?, "tiny-2", (40, 40));
     database.put_latent("grey", latent, false)?;
     database.store().get(&"grey".parse()?)
 }

@@ -61,7 +61,7 @@ pub struct PutOptions {
 pub struct ForeignLatent {
     /// The posterior mean, unscaled.
     pub latent: Latent,
-    /// Which decoders may read it: the name in a model's manifest, such as `tiny-1`.
+    /// Which decoders may read it: the name in a model's manifest, such as `tiny-2`.
     pub latent_space: String,
     /// Name of the model that made it, where that is known.
     pub encoder: Option<String>,

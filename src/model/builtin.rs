@@ -14,20 +14,31 @@ struct BuiltIn {
 }
 
 /// The newest first: it is what images are encoded with unless told otherwise.
-const MODELS: [BuiltIn; 1] = [BuiltIn {
-    name: "tiny",
-    manifest: include_bytes!("../../onnx/tiny/manifest.json"),
-    files: &[
-        (
-            "encoder.onnx",
-            include_bytes!("../../onnx/tiny/encoder.onnx"),
-        ),
-        (
+const MODELS: [BuiltIn; 2] = [
+    BuiltIn {
+        name: "tiny",
+        manifest: include_bytes!("../../onnx/tiny/manifest.json"),
+        files: &[
+            (
+                "encoder.onnx",
+                include_bytes!("../../onnx/tiny/encoder.onnx"),
+            ),
+            (
+                "decoder.onnx",
+                include_bytes!("../../onnx/tiny/decoder.onnx"),
+            ),
+        ],
+    },
+    // The decoder of the first `tiny`, whose records are in the latent space `tiny-1`.
+    BuiltIn {
+        name: "tiny-1",
+        manifest: include_bytes!("../../onnx/tiny-1/manifest.json"),
+        files: &[(
             "decoder.onnx",
-            include_bytes!("../../onnx/tiny/decoder.onnx"),
-        ),
-    ],
-}];
+            include_bytes!("../../onnx/tiny-1/decoder.onnx"),
+        )],
+    },
+];
 
 /// All of them.
 pub(super) fn models() -> Vec<ModelSpec> {

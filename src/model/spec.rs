@@ -312,9 +312,13 @@ impl ModelSpec {
 
     /// The error for work that needs the `half` that isn't there.
     pub(crate) fn lacks(&self, half: &str) -> Error {
+        let hint = if self.is_built_in() {
+            "it is there to read what earlier versions encoded; `tiny` encodes"
+        } else {
+            "latentdb model list says what each model has"
+        };
         let what = format!("the model `{}` has no {half}", self.name);
-        Error::new(ErrorKind::ModelNotFound, what)
-            .with_hint("latentdb model list says what each model has")
+        Error::new(ErrorKind::ModelNotFound, what).with_hint(hint)
     }
 
     /// Whether the model is part of the program and lies in no folder.

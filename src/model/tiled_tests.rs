@@ -207,5 +207,5 @@ fn auto_cuts_an_image_that_would_take_more_than_the_memory() {
     });
     let picture = picture(600, 80);
     let encoded = hub.encode("tiny", &picture).unwrap();
-    assert_eq!(encoded.tiling.unwrap().to_string(), "416:208");
+    assert_eq!(encoded.tiling.unwrap().to_string(), "384:192");
 }

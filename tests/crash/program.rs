@@ -33,7 +33,7 @@ fn the_program_killed_while_it_puts_leaves_each_record_whole_or_as_it_was() {
     for round in 1..=ROUNDS {
         let file = LatentFile {
             latent: latent(round),
-            latent_space: Some("tiny-1".into()),
+            latent_space: Some("tiny-2".into()),
             encoder: None,
             size: Some((320, 240)),
             alpha: None,

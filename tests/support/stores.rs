@@ -23,7 +23,7 @@ pub(crate) fn latent(n: u32) -> ForeignLatent {
     };
     ForeignLatent::new(
         Latent::new(shape, vec![f16::from_f32(n as f32); 60]).unwrap(),
-        "tiny-1",
+        "tiny-2",
         (40, 24),
     )
 }

@@ -55,7 +55,7 @@ pub(crate) struct Import {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "What latent files don't say")]
 struct LatentArgs {
-    /// The latent space: sd-v1, sdxl, sd3, flux1, tiny-1, ...
+    /// The latent space: sd-v1, sdxl, sd3, flux1, tiny-2, ...
     #[arg(long, value_name = "NAME")]
     latent_space: Option<String>,
     /// Width and height in pixels of the image behind a single file

@@ -47,7 +47,7 @@ pub(crate) struct Put {
     /// Store this latent (.safetensors, .npy or .npz) instead of an image; needs no model
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["file", "encoder", "resize", "keep_gps", "measure", "min_psnr", "min_ssim", "psnr_loss"])]
     latent: Option<PathBuf>,
-    /// The latent space of --latent, where the file doesn't say: sd-v1, sdxl, tiny-1, ...
+    /// The latent space of --latent, where the file doesn't say: sd-v1, sdxl, tiny-2, ...
     #[arg(long, value_name = "NAME", requires = "latent")]
     latent_space: Option<String>,
     /// Width and height in pixels of the image behind --latent, where the file doesn't say
