@@ -70,8 +70,11 @@ def draw(rows, path):
                 continue
             colour = LATENTS[latents.index(name)]
             pane.plot(x, y, color=colour, linewidth=1.8, marker="o", markersize=4, label=name)
+            # The names of codings stand above the first curve and below the others, which it would meet.
+            up = 5 if name == latents[0] else -11
             for bits, value, coding in points:
-                pane.annotate(coding, (bits, value), (0, 5), textcoords="offset points", ha="center", fontsize=7, color=colour)
+                side = {"dense": "right", "fast": "left"}.get(coding, "center")
+                pane.annotate(coding, (bits, value), (0, up), textcoords="offset points", ha=side, fontsize=7, color=colour)
         pane.set_xscale("log")
         pane.set_xlim(*SHOWN)
         ticks = [0.1, 0.25, 0.5, 1, 2, 4, 8]
@@ -81,8 +84,8 @@ def draw(rows, path):
         pane.set_ylabel(title)
         pane.grid(color="#dddddd", linewidth=0.6)
         pane.spines[["top", "right"]].set_visible(False)
-    inside = [row["ssimulacra2"] for row in rows if SHOWN[0] <= row["bits_per_pixel"] <= SHOWN[1]]
-    panes[1].set_ylim(max(-60, min(inside)), None)
+    panes[0].set_ylim(20, 42)
+    panes[1].set_ylim(-60, None)
     panes[0].legend(frameon=False, fontsize=9)
     figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
     figure.savefig(path.with_suffix(".png"), dpi=110, metadata={"Software": None})
