@@ -87,16 +87,18 @@ fn the_new_decoder_does_not_read_the_old_space_and_the_old_model_encodes_no_more
     let get = sandbox.run(&["get", "picture", "--decoder", "tiny"]);
     get.fails(1, &["`tiny-1`", "`tiny-2`"]);
     let original = fixture("original.png");
-    let put = [
-        "put",
-        "new",
-        original.to_str().unwrap(),
-        "--encoder",
-        "tiny-1",
-    ];
-    sandbox
-        .run(&put)
-        .fails(1, &["`tiny-1` has no encoder", "hint: ", "`tiny` encodes"]);
+    let original = original.to_str().unwrap();
+    for command in [
+        &["put", "new", original][..],
+        &["ingest", original],
+        &["reencode", "--from", original],
+        &["init"],
+    ] {
+        let command = [&["--db", "another"], command, &["--encoder", "tiny-1"]].concat();
+        let refused = ["`tiny-1` has no encoder", "hint: ", "`tiny` encodes"];
+        sandbox.run(&command).fails(1, &refused);
+        assert!(!sandbox.path("another").exists(), "{command:?}");
+    }
     sandbox
         .run(&["model", "remove", "tiny-1"])
         .fails(1, &["built in"]);

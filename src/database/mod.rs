@@ -128,10 +128,7 @@ impl Database {
     /// # Errors
     /// As [`create`](Self::create).
     pub fn create_with_hub(path: impl AsRef<Path>, encoder: &str, hub: Arc<Hub>) -> Result<Self> {
-        let model = hub.model(encoder)?;
-        if model.encoder.is_none() {
-            return Err(model.lacks("encoder"));
-        }
+        hub.encoder(encoder)?;
         Self::make(path.as_ref(), encoder)?;
         Ok(Self::open(path)?.with_hub(hub))
     }

@@ -111,7 +111,7 @@ impl Database {
         stop: &AtomicBool,
         each: &mut dyn FnMut(&Done),
     ) -> Result<Ingested> {
-        let model = self.hub().model(self.encoder_of(&options.put))?;
+        let model = self.hub().encoder(self.encoder_of(&options.put))?;
         let fingerprint = model.encoder_fingerprint();
         let wants = |header: &RecordHeader| {
             let made_by = header

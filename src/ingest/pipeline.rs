@@ -120,7 +120,7 @@ impl Database {
         stop: &AtomicBool,
         each: &mut dyn FnMut(&Done),
     ) -> Result<Ingested> {
-        self.hub().model(self.encoder_of(&options.put))?;
+        self.hub().encoder(self.encoder_of(&options.put))?;
         if !options.dry_run {
             self.hub().runtime()?;
         }

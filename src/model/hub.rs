@@ -167,6 +167,18 @@ impl Hub {
         self.registry().get(name)
     }
 
+    /// The model called `name`, which has an encoder.
+    ///
+    /// # Errors
+    /// `ModelNotFound` if it has none, and as [`model`](Self::model).
+    pub fn encoder(&self, name: &str) -> Result<&ModelSpec> {
+        let model = self.model(name)?;
+        if model.encoder.is_none() {
+            return Err(model.lacks("encoder"));
+        }
+        Ok(model)
+    }
+
     /// `scaling_factor` and `shift_factor` of a latent space: a diffusion model works on
     /// `(latent - shift_factor) * scaling_factor`.
     ///

@@ -109,7 +109,7 @@ pub(crate) fn run(context: &Context, command: &Ingest) -> Result<(), Failure> {
         check_exists(path)?;
     }
     if let Some(encoder) = &options.put.encoder {
-        context.hub.model(encoder)?;
+        context.hub.encoder(encoder)?;
     }
     let database = if options.dry_run {
         dry_run_database(context)?

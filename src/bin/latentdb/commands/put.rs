@@ -99,7 +99,7 @@ fn put_image(context: &Context, command: &Put, file: &Path) -> Result<Stored, Fa
     };
     // What can fail without a store fails before one is made.
     if let Some(encoder) = &options.encoder {
-        context.hub.model(encoder)?;
+        context.hub.encoder(encoder)?;
     }
     let image = with_spinner("reading", || read_image(&bytes, &name, &options.limits));
     let image = image.map_err(with_limit_hint)?;

@@ -49,7 +49,7 @@ pub(crate) struct Reencode {
 }
 
 pub(crate) fn run(context: &Context, command: &Reencode) -> Result<(), Failure> {
-    context.hub.model(&command.encoder)?;
+    context.hub.encoder(&command.encoder)?;
     let options = IngestOptions {
         put: PutOptions {
             encoder: Some(command.encoder.clone()),
