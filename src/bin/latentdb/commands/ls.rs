@@ -17,7 +17,7 @@ use crate::report::Failure;
 /// quality (null, or psnr, ssim, ms_ssim, ssimulacra2, identical).
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  latentdb ls\n  latentdb ls photos/2026/ --json | head -1\n  latentdb ls --encoder 5a7e48d47891\n  latentdb ls --where album=pets --where 'exif.taken=2026-11-*'"
+    after_help = "Examples:\n  latentdb ls\n  latentdb ls photos/2026/ --json | head -1\n  latentdb ls --encoder 38ec00c4ae60\n  latentdb ls --where album=pets --where 'exif.taken=2026-11-*'"
 )]
 pub(crate) struct Ls {
     /// Only ids that begin with this
