@@ -81,7 +81,8 @@ test-browser: need-cargo setup
 	$(CARGO) build --locked --release
 	ORT_DYLIB_PATH="$(RUNTIME)" $(PYTHON) tests/browser/report.py "$$TARGET/release/latentdb"
 
-# The first weights of `tiny` are a model of their own here; those of TAEF2 come from beside the checkout; matplotlib, 30 MB, into a folder of its own.
+# The first weights of `tiny` are a model of their own here. The weights of TAEF2 come from beside the checkout; matplotlib, 30 MB,
+# goes into a folder of its own.
 rates: need-cargo setup
 	$(CARGO) build --locked --release
 	$(PYTHON) -m venv "$$TARGET/rates-venv"
